@@ -1,0 +1,23 @@
+"""Options of the suite: long tests run with --slow only, GPU tests where there is one."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+        if "gpu" in item.keywords and not _gpu():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device; the CPU path of the same code is tested"))
+
+
+def _gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
