@@ -1,0 +1,123 @@
+"""What a model takes, does, gives and must not be used for: one text for terminal, card and review page."""
+
+from __future__ import annotations
+
+from models.manifest import Manifest, Output, Range
+from models.prediction import Prediction
+
+WHAT_IT_IS = {
+    "image_classification": "classifies one image",
+    "volume_segmentation": "outlines structures in one volume and measures them",
+    "risk": "estimates a risk from a patient record",
+}
+
+
+def describe(manifest: Manifest) -> str:
+    """Return the description as plain text, in Markdown that reads well unrendered."""
+    sections = (
+        ("Purpose", [manifest.intended_use.purpose]),
+        ("Must not", manifest.intended_use.must_not),
+        ("Takes", _takes(manifest)),
+        ("Does", _does(manifest)),
+        ("Gives", [_gives(output) for output in manifest.outputs]),
+        ("Explains", _explains(manifest)),
+        ("Declines", _declines(manifest)),
+        ("Limits", [*manifest.intended_use.limits, *manifest.explains.known_limits]),
+        ("Learnt from", _learnt(manifest)),
+        ("Oversight", [manifest.intended_use.human_oversight, manifest.intended_use.regulatory]),
+    )
+    head = f"{manifest.title} ({manifest.id}) {WHAT_IT_IS[manifest.task]}. {manifest.summary}"
+    parts = [f"{title}:\n" + "\n".join(f"- {line}" for line in lines) for title, lines in sections if lines]
+    return "\n\n".join([head, *parts]) + "\n"
+
+
+def main_reason(result: Prediction) -> str:
+    """Return the strongest part of the explanation in a few words."""
+    explanation = result.explanation
+    if explanation.contributions:
+        first = max(explanation.contributions, key=lambda c: abs(c.logit))
+        return f"{first.label}: odds x {first.odds_multiplier:.2g}"
+    if explanation.mask is not None:
+        return f"mask of {', '.join(explanation.mask.names)}"
+    return f"heat map of {explanation.heatmaps[0].finding}" if explanation.heatmaps else "below the threshold: no map"
+
+
+def _takes(manifest: Manifest) -> list[str]:
+    accepts = manifest.accepts
+    lines = [f"For: {manifest.intended_use.population}"]
+    for name, words in (("Modality", accepts.modalities), ("Body part", accepts.body_parts), ("View", accepts.views)):
+        if words:
+            lines.append(f"{name}: {', '.join(words)}")
+    for name, limits, unit in (
+        ("Age", accepts.age_years, "years"),
+        ("Voxel spacing", accepts.spacing_mm, "mm"),
+        ("Field of view", accepts.extent_mm, "mm on every axis"),
+    ):
+        if limits != Range():
+            lines.append(f"{name}: {_limits(limits)} {unit}")
+    if manifest.task == "volume_segmentation":
+        lines.append(f"Slices: {_limits(accepts.slices)}")
+    if accepts.min_rows or accepts.min_columns:
+        lines.append(f"Pixels: at least {accepts.min_rows} x {accepts.min_columns}")
+    if manifest.features:
+        codes = sorted({str(f.params["code"]) for f in manifest.features if "code" in f.params})
+        lines.append(f"Measurements ({len(codes)}), each optional: {', '.join(codes)}")
+    if manifest.moment_h is not None:
+        lines.append(f"Only what was known up to {manifest.moment_h:g} h after the start of the record")
+    return lines
+
+
+def _does(manifest: Manifest) -> list[str]:
+    steps = [f"{s.name}({', '.join(f'{k}={v}' for k, v in s.params.items())})" for s in manifest.steps]
+    lines = [f"Prepares with {' then '.join(steps)}"] if steps else []
+    if manifest.features:
+        pairs = sum(len(term.features) == 2 for term in manifest.terms)
+        lines.append(
+            f"Computes {len(manifest.features)} features and adds {len(manifest.terms)} terms, {pairs} of them pairs"
+        )
+    lines.append(
+        "Scores, calibrates, explains and judges the input in one ONNX graph "
+        f"(opset {manifest.graph.opset}, sha256 {manifest.files['model.onnx'][:12]}…)"
+    )
+    return lines
+
+
+def _gives(output: Output) -> str:
+    what = "calibrated probability" if output.kind == "probability" else f"volume in {output.unit}"
+    text = f"{output.label} ({output.label_fr}): {what}"
+    if output.threshold is not None:
+        text += f", positive from {output.threshold:.3g}"
+        text += f" ({output.threshold_reason})" if output.threshold_reason else ""
+    return text + (f", only when {output.shown_only_if} is positive" if output.shown_only_if else "")
+
+
+def _explains(manifest: Manifest) -> list[str]:
+    explains = manifest.explains
+    return [
+        f"{explains.method.replace('_', ' ').capitalize()}, against {explains.baseline}; the parts sum to the score "
+        f"within {explains.completeness_tolerance:.0e}, checked on every result",
+        explains.note,
+    ]
+
+
+def _declines(manifest: Manifest) -> list[str]:
+    refuses = manifest.refuses
+    lines = ["When what is stated about the input contradicts what the model takes"]
+    if refuses.min_measured:
+        lines.append(f"When fewer than {refuses.min_measured} of {', '.join(refuses.core_codes)} were measured")
+    if refuses.min_spread or refuses.max_clipped_share < 1:
+        lines.append("When the image is blank or clipped")
+    lines += [f"When {rule.name} is over its limit: {rule.meaning}" for rule in refuses.ood]
+    return [*lines, "When the explanation does not sum to the score"]
+
+
+def _learnt(manifest: Manifest) -> list[str]:
+    data = manifest.training_data
+    counts = ", ".join(f"{name} {count:,}" for name, count in data.counts.items())
+    return [f"{data.name}: {data.description} ({counts}; {data.licence})", *data.cautions]
+
+
+def _limits(limits: Range) -> str:
+    if limits.low is not None and limits.high is not None:
+        return f"{limits.low:g}" if limits.low == limits.high else f"{limits.low:g} to {limits.high:g}"
+    return f"{limits.low:g} or more" if limits.low is not None else f"up to {limits.high:g}"

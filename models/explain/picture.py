@@ -1,0 +1,277 @@
+"""Pictures of explained results as PNG: a radiograph with its heat map, slices with contours, a risk with its parts.
+
+The original is always shown unmarked beside the explanation. Palettes are perceptually uniform, no meaning rests on
+colour alone, and every picture says that a professional must confirm it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import textwrap
+from math import exp
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from models.explain.additive import strongest
+from models.explain.cam import upsample
+from models.prediction import Contribution, Finding, Prediction, Refusal, Result
+from models.volume import Volume
+
+Language = Literal["en", "fr"]
+WORDS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "tables/words.json").read_text("utf-8"))
+PALETTE = "inferno"
+LABEL_STYLES = (("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#CC79A7", "dotted"))  # told apart without colour too
+RAISES, LOWERS, NEUTRAL, INK = "#B2552D", "#2F6FA7", "#9AA0A6", "#1F2328"
+UP, DOWN = 5, 3  # parts shown each way; more is not read
+OPACITY = 0.55
+
+
+def draw(result: Result, source: Volume | None = None, *, language: Language = "fr") -> bytes:
+    """Draw whichever picture fits the result, as PNG."""
+    if isinstance(result, Refusal):
+        return refusal_png(result, source, language=language)
+    if source is None:
+        return risk_png(result, language=language)
+    if result.explanation.mask is not None:
+        return slices_png(source, result, language=language)
+    return radiograph_png(source, result, language=language)
+
+
+def radiograph_png(source: Volume, result: Result, *, language: Language = "fr") -> bytes:
+    """Draw the radiograph unmarked, and again under the heat map of every finding that has one."""
+    if isinstance(result, Refusal):
+        return refusal_png(result, source, language=language)
+    maps = result.explanation.heatmaps[:2]
+    figure, panels = _figure(1 + max(1, len(maps)), language)
+    pixels = source.voxels[0]
+    _show(panels[0], pixels, source, _word("original", language))
+    labels = {finding.name: _label(finding, language) for finding in result.findings}
+    for panel, heatmap in zip(panels[1:], maps, strict=False):
+        drawn = upsample(heatmap, source)
+        top = max(float(drawn.max()), 1e-6)
+        _show(panel, pixels, source, _word("influence", language, finding=labels[heatmap.finding]))
+        strength = np.clip(drawn / top, 0, 1)
+        aspect = source.spacing_mm[1] / source.spacing_mm[2]
+        shown = panel.imshow(
+            np.clip(drawn, 0, top), cmap=PALETTE, vmin=0, vmax=top, alpha=OPACITY * strength, aspect=aspect
+        )
+        if drawn.min() < top / 2 < top:
+            panel.contour(drawn, levels=[top / 2], colors="white", linewidths=1.2)
+        bar = figure.colorbar(shown, ax=panel, fraction=0.046, pad=0.02)
+        bar.set_label(_word("legend", language), fontsize=8)
+        if bar.solids is not None:
+            bar.solids.set_alpha(1)
+    if not maps:
+        panels[1].text(0.5, 0.5, _word("no_map", language), ha="center", va="center", fontsize=11, color=INK, wrap=True)
+        panels[1].set_axis_off()
+    _write_findings(figure, result, language)
+    return _png(figure)
+
+
+def slices_png(source: Volume, result: Result, *, language: Language = "fr", count: int = 5) -> bytes:
+    """Draw the slices that hold most of the mask, each with the contours of its labels."""
+    if isinstance(result, Refusal):
+        return refusal_png(result, source, language=language)
+    mask = result.explanation.mask
+    labels = np.zeros(source.shape, np.uint8) if mask is None else mask.labels
+    places = _best_slices(labels, count)
+    figure, panels = _figure(len(places), language, width=max(7.5, 2.6 * len(places)), height=4.8)
+    names = {finding.name: finding for finding in result.findings}
+    low, high = np.percentile(source.voxels, (0.5, 99.5))
+    for panel, z in zip(panels, places, strict=True):
+        _show(panel, source.voxels[z], source, _word("slice", language, n=z + 1), limits=(float(low), float(high)))
+        for value, (colour, line) in enumerate(LABEL_STYLES, start=1):
+            part = labels[z] == value
+            if part.any() and not part.all():
+                panel.contour(part.astype(float), levels=[0.5], colors=colour, linestyles=line, linewidths=1.6)
+    if mask is None or not labels.any():
+        figure.text(0.5, 0.12, _word("no_voxel", language), ha="center", fontsize=11, color=INK)
+    for place, name in enumerate(() if mask is None else mask.names[: len(LABEL_STYLES)]):
+        colour, line = LABEL_STYLES[place]
+        panels[0].plot([], [], color=colour, linestyle=line, label=_label(names[name], language))
+    if mask is not None:
+        panels[0].legend(loc="lower left", fontsize=7, framealpha=0.8)
+    _write_findings(figure, result, language)
+    return _png(figure)
+
+
+def risk_png(result: Result, *, language: Language = "fr") -> bytes:
+    """Draw what raises and what lowers the risk: at most five and three parts, the rest as one."""
+    if isinstance(result, Refusal):
+        return refusal_png(result, language=language)
+    shown, rest = strongest(result.explanation.contributions, up=UP, down=DOWN)
+    rows = [(_part_label(part, language), part.logit, part.missing) for part in shown]
+    if rest:
+        rows.append((_word("others", language, n=len(rest)), float(sum(part.logit for part in rest)), False))
+    figure, (panel,) = _figure(1, language, height=3.2 + 0.45 * max(len(rows), 4), width=9.5)
+    height = float(figure.get_size_inches()[1])
+    figure.subplots_adjust(left=0.3, bottom=1.75 / height)  # room for the labels, and for the axis above the text
+    for place, (_, logit, missing) in enumerate(rows):
+        colour = NEUTRAL if place == len(shown) else RAISES if logit > 0 else LOWERS
+        panel.barh(place, logit, color=colour, hatch="///" if missing else None, edgecolor="white", height=0.66)
+        word = ("▲ " if logit > 0 else "▼ ") + _word(
+            "odds", language, n=_number(exp(max(-50.0, min(50.0, logit))), 2, language)
+        )
+        panel.annotate(
+            word,
+            (logit, place),
+            xytext=(4 if logit >= 0 else -4, 0),
+            textcoords="offset points",
+            ha="left" if logit >= 0 else "right",
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
+    panel.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=8)
+    panel.invert_yaxis()
+    panel.axvline(0, color=INK, linewidth=0.8)
+    panel.margins(x=0.28)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    panel.set_xlabel(
+        f"◀ {_word('lowers', language)}      {_word('legend', language)}      {_word('raises', language)} ▶", fontsize=8
+    )
+    _write_findings(figure, result, language)
+    return _png(figure)
+
+
+def refusal_png(result: Refusal, source: Volume | None = None, *, language: Language = "fr") -> bytes:
+    """Draw a refusal with the same weight as a score: the image if there is one, the reason, and what to do."""
+    figure, panels = _figure(1 if source is None else 2, language, width=None if source is not None else 7.5)
+    if source is not None:
+        middle = source.shape[0] // 2
+        _show(panels[0], source.voxels[middle], source, _word("original", language))
+    text = panels[-1]
+    text.set_axis_off()
+    reason = WORDS["reasons"][str(result.reason)][language]
+    text.text(
+        0.03,
+        0.93,
+        textwrap.fill(f"{_word('not_given', language)}{_colon(language)}{reason}", 36),
+        fontsize=13,
+        fontweight="bold",
+        va="top",
+        color=INK,
+        transform=text.transAxes,
+    )
+    todo = f"{_word('advice', language)}{_colon(language)}\n{textwrap.fill(result.advice, 52)}"
+    body = f"{textwrap.fill(result.message, 52)}\n\n{todo}"
+    text.text(0.03, 0.68, body, fontsize=9.5, va="top", color=INK, transform=text.transAxes)
+    figure.text(0.01, 0.015, f"{result.identity.model} {result.identity.version}", fontsize=7, color=INK)
+    return _png(figure)
+
+
+def _figure(
+    panels: int, language: Language, *, height: float = 5.4, width: float | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a row of axes below the title that every picture carries, in both languages."""
+    figure = Figure(figsize=(width or max(7.5, 4.2 * panels), height), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    other: Language = "en" if language == "fr" else "fr"
+    figure.suptitle(_word("title", language), fontsize=11, fontweight="bold", color=INK, y=0.985)
+    figure.text(0.5, 1 - 0.42 / height, _word("title", other), ha="center", va="center", fontsize=8, color=INK)
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    figure.subplots_adjust(left=0.03, right=0.97, top=1 - 0.85 / height, bottom=1.15 / height, wspace=0.12)
+    return figure, list(axes)
+
+
+def _show(
+    panel: Axes, pixels: NDArray[np.float32], source: Volume, title: str, limits: tuple[float, float] | None = None
+) -> None:
+    if limits is None:
+        limits = (0.0, 255.0) if source.units == "display" else tuple(np.percentile(pixels, (0.5, 99.5)))
+    low, high = limits
+    panel.imshow(
+        pixels, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=source.spacing_mm[1] / source.spacing_mm[2]
+    )
+    panel.set_title(title, fontsize=9, color=INK)
+    panel.set_axis_off()
+
+
+def _write_findings(figure: Figure, result: Prediction, language: Language) -> None:
+    """Write the figures, what the explanation means, and which model this was, below the panels."""
+    lines = [_finding_line(finding, language) for finding in result.findings]
+    note = result.explanation.note_fr if language == "fr" else result.explanation.note
+    height = float(figure.get_size_inches()[1])
+    figure.text(0.03, 0.92 / height, "   ·   ".join(lines), fontsize=9.5, fontweight="bold", color=INK, va="center")
+    wide = int(float(figure.get_size_inches()[0]) * 15)
+    figure.text(0.03, 0.52 / height, textwrap.fill(note, wide), fontsize=8, color=INK, va="center")
+    identity = result.identity
+    foot = f"{identity.model} {identity.version} · {identity.backend} · {identity.precision}"
+    figure.text(
+        0.03,
+        0.14 / height,
+        foot + (f" · {', '.join(result.flags)}" if result.flags else ""),
+        fontsize=7,
+        color=INK,
+        va="center",
+    )
+
+
+def _finding_line(finding: Finding, language: Language) -> str:
+    if finding.kind == "volume":
+        return f"{_label(finding, language)}{_colon(language)}{_number(finding.value, 2, language)} {finding.unit}"
+    text = f"{_label(finding, language)}{_colon(language)}{_number(finding.value, 2, language)}"
+    if finding.threshold is not None:
+        text += f" ({_word('threshold', language)} {_number(finding.threshold, 2, language)}, "
+        text += _word("above" if finding.above_threshold else "below", language) + ")"
+    return text
+
+
+def _part_label(part: Contribution, language: Language) -> str:
+    label = part.label_fr if language == "fr" else part.label
+    if part.missing:
+        return f"{label}\n{_word('missing', language)}"
+    if part.value is None:
+        return label
+    text = f"{label}\n{_number(part.value, 1, language)} {_unit(part.unit, language)}".rstrip()
+    low, high = part.reference_low, part.reference_high
+    if low is not None and high is not None:
+        span = f"{_number(low, 1, language)}–{_number(high, 1, language)}"
+        text += f" ({_word('reference', language, range=span)})"
+    return text + (f", {_word(part.flag, language)}" if part.flag in ("low", "high") else "")
+
+
+def _label(finding: Finding, language: Language) -> str:
+    return finding.label_fr if language == "fr" else finding.label
+
+
+def _number(value: float, digits: int, language: Language) -> str:
+    text = f"{value:.{digits}f}"
+    return text.replace(".", ",") if language == "fr" else text
+
+
+def _colon(language: Language) -> str:
+    return "\u00a0: " if language == "fr" else ": "
+
+
+def _unit(ucum: str, language: Language) -> str:
+    """Return a UCUM unit as the ward writes it."""
+    known = WORDS["units"].get(ucum)
+    return str(known[language]) if known else ucum
+
+
+def _word(key: str, language: Language, **values: Any) -> str:
+    return str(WORDS[key][language]).format(**values)
+
+
+def _best_slices(labels: NDArray[np.uint8], count: int) -> list[int]:
+    """Return slices spread evenly over those that hold mask, or over the whole volume when none does."""
+    held = np.flatnonzero(labels.any(axis=(1, 2)))
+    if not len(held):
+        held = np.arange(labels.shape[0])
+    chosen = np.unique(np.round(np.linspace(0, len(held) - 1, min(count, len(held)))).astype(int))
+    return [int(z) for z in held[chosen]]
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": "Diaphane"})
+    return buffer.getvalue()

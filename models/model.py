@@ -1,0 +1,283 @@
+"""Model: a release, opened once, that turns one input into a Prediction or a Refusal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import gate
+from models.errors import UnusableInput
+from models.explain import METHODS
+from models.explain.cam import sign_of
+from models.explain.case import Case
+from models.features import FEATURES
+from models.manifest import Manifest, Output, sha256_of
+from models.prediction import Explanation, Finding, Identity, Prediction, Reason, Refusal, Result
+from models.record import Record, View
+from models.release import read_release
+from models.session import DEFAULT_OPTIONS, Session, SessionOptions
+from models.steps import apply_steps
+from models.volume import Volume
+
+Arrays = dict[str, NDArray[Any]]
+
+try:
+    SOFTWARE = f"diaphane {version('diaphane')}"
+except PackageNotFoundError:  # run from a source tree that was never installed
+    SOFTWARE = "diaphane (not installed)"
+
+# What each task needs from the graph: the rest is not computed into Python.
+NEEDED = {
+    "image_classification": ("probability", "logit", "map", "ood"),
+    "volume_segmentation": ("labels", "volume_ml", "ood"),
+    "risk": ("probability", "logit", "contributions", "ood"),
+}
+
+
+class Model:
+    """A sound release. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, options: SessionOptions = DEFAULT_OPTIONS) -> None:
+        """Check the folder and load its graph. Raises BrokenModel naming what is wrong."""
+        self.folder = Path(folder)
+        self.manifest: Manifest = read_release(self.folder)
+        self.session = Session(self.folder, self.manifest, options)
+        self._roles = tuple(role for role in NEEDED[self.manifest.task] if role in self.manifest.graph.outputs)
+        self._method = METHODS[self.manifest.explains.method]
+        self._identity = Identity(
+            model=self.manifest.name,
+            version=self.manifest.version,
+            manifest_sha256=sha256_of(self.folder / "manifest.json"),
+            onnx_sha256=self.manifest.files["model.onnx"],
+            input_sha256="",
+            backend=self.session.backend,
+            precision=self.session.precision,
+            software=SOFTWARE,
+        )
+
+    @property
+    def id(self) -> str:
+        """``name-version``."""
+        return self.manifest.id
+
+    def predict(self, x: Volume | Record, *, moment_h: float | None = None) -> Result:
+        """Score one image or record, or decline with the reason.
+
+        ``moment_h``: for records, hours after the record's start that may be looked at; the manifest's own when None.
+        Raises UnusableInput only for voxels that are not numbers.
+        """
+        return self._finish([self._admit(x, moment_h)])[0]
+
+    def predict_many(
+        self, xs: Sequence[Volume | Record], *, batch: int = 8, on_done: Callable[[int], None] | None = None
+    ) -> list[Result]:
+        """Score many inputs, ``batch`` of one shape at a time, in the order given. ``on_done`` gets the count so far.
+
+        The same results as ``predict``, to the last digits of float32.
+        """
+        results: list[Result] = []
+        for start in range(0, len(xs), batch):
+            results += self._finish([self._admit(x, None) for x in xs[start : start + batch]])
+            if on_done:
+                on_done(len(results))
+        return results
+
+    def prepare(self, x: Volume | Record) -> NDArray[np.float32]:
+        """Return the graph input of one case, batch axis included: (1, 1, rows, columns), (1, 1, z, y, x) or (1, F)."""
+        if isinstance(x, Record):
+            return self._features(self._view(x, None))
+        return self._voxels(self._steps(x))
+
+    def score_features(self, features: NDArray[np.float32]) -> Arrays:
+        """Score many feature rows (n, F) of a risk model at once, NaN where missing.
+
+        Returns ``probability`` (n, 1), ``logit`` (n, 1), ``contributions`` (n, terms) and ``completeness_error`` (n,),
+        the relative difference between the logit and bias + contributions. Nothing is refused here.
+        """
+        arrays = self.session.run(features, ("probability", "logit", "contributions"))
+        logit = arrays["logit"][:, 0]
+        gap = np.abs(arrays["contributions"].sum(axis=1) + np.float32(self.manifest.explains.bias["0"]) - logit)
+        arrays["completeness_error"] = gap / (1 + np.abs(logit))
+        return arrays
+
+    def refusal(self, decline: gate.Decline, flags: Iterable[str] = ()) -> Refusal:
+        """Turn a reason found without running the graph into a result of this model."""
+        return Refusal(self._identity, decline.reason, decline.message, decline.advice, flags=tuple(flags))
+
+    # From the input to the graph ------------------------------------------------------------------------------------
+
+    def _admit(self, x: Volume | Record, moment_h: float | None) -> Case | Refusal:
+        started = perf_counter()
+        admitted = self._admit_record(x, moment_h) if isinstance(x, Record) else self._admit_volume(x)
+        elapsed_ms = 1000 * (perf_counter() - started)
+        if isinstance(admitted, Refusal):
+            return replace(admitted, timings_ms={"prepare": elapsed_ms, "total": elapsed_ms})
+        digest = hashlib.sha256(str(admitted.graph_input.shape).encode())
+        digest.update(np.ascontiguousarray(admitted.graph_input).data)
+        return replace(admitted, input_sha256=digest.hexdigest(), prepare_ms=1000 * (perf_counter() - started))
+
+    def _admit_volume(self, volume: Volume) -> Case | Refusal:
+        manifest = self.manifest
+        if manifest.task == "risk":
+            return self.refusal(
+                gate.Decline(
+                    Reason.WRONG_MODALITY,
+                    "This model takes patient records, found an image.",
+                    "Send the image to an imaging model.",
+                )
+            )
+        flags = (*gate.header_flags(manifest.accepts, volume.header), *volume.warnings)
+        decline = gate.decline_header(manifest.accepts, volume.header) or gate.decline_geometry(manifest, volume)
+        if decline:
+            return self.refusal(decline, flags)
+        prepared = self._steps(volume)
+        decline = gate.decline_pixels(manifest, volume, prepared.voxels)
+        if decline:
+            return self.refusal(decline, flags)
+        return Case(self._voxels(prepared), volume, prepared, flags)
+
+    def _admit_record(self, record: Record, moment_h: float | None) -> Case | Refusal:
+        manifest = self.manifest
+        if manifest.task != "risk":
+            return self.refusal(
+                gate.Decline(
+                    Reason.WRONG_MODALITY,
+                    "This model takes images, found a patient record.",
+                    "Send the record to a risk model.",
+                )
+            )
+        view = self._view(record, moment_h)
+        flags = [f"impossible_value_left_out:{code}" for code in gate.impossible_codes(view.codes, view)]
+        age_years = record.static.get("age_years")
+        if age_years is None or np.isnan(age_years):
+            flags.append("age_not_stated")
+        if moment_h is not None and moment_h != manifest.moment_h:
+            flags.append("other_moment_than_trained")
+        decline = gate.decline_age(manifest.accepts, age_years) or gate.decline_measurements(manifest, view)
+        if decline:
+            return self.refusal(decline, flags)
+        return Case(self._features(view), flags=tuple(flags))
+
+    def _steps(self, volume: Volume) -> Volume:
+        if self.manifest.task == "image_classification" and volume.shape[0] != 1:
+            raise UnusableInput(
+                f"An image must have one slice, found {volume.shape[0]}. Send one image at a time.",
+                code="not_one_image",
+            )
+        return apply_steps(volume, [(step.name, step.params) for step in self.manifest.steps])
+
+    def _voxels(self, prepared: Volume) -> NDArray[np.float32]:
+        one = prepared.voxels.astype(np.float32, copy=False)[None]
+        return one if self.manifest.task == "image_classification" else one[None]
+
+    def _view(self, record: Record, moment_h: float | None) -> View:
+        hours = self.manifest.moment_h if moment_h is None else moment_h
+        return record.up_to(float("inf") if hours is None else 60 * hours)
+
+    def _features(self, view: View) -> NDArray[np.float32]:
+        row = [FEATURES[feature.function](view, **feature.params) for feature in self.manifest.features]
+        return np.array([row], dtype=np.float32)
+
+    # From the graph to the result -----------------------------------------------------------------------------------
+
+    def _finish(self, admitted: list[Case | Refusal]) -> list[Result]:
+        """Run the cases of each shape as one batch; a refusal found earlier passes through in its place."""
+        results: list[Result | None] = [one if isinstance(one, Refusal) else None for one in admitted]
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for place, one in enumerate(admitted):
+            if isinstance(one, Case):
+                shapes.setdefault(one.graph_input.shape, []).append(place)
+        for places in shapes.values():
+            cases = [one for place in places if isinstance(one := admitted[place], Case)]
+            batch = cases[0].graph_input if len(cases) == 1 else np.concatenate([one.graph_input for one in cases])
+            started = perf_counter()
+            arrays = self.session.run(batch, self._roles)
+            graph_ms = 1000 * (perf_counter() - started) / len(cases)
+            for i, (place, case) in enumerate(zip(places, cases, strict=True)):
+                results[place] = self._conclude(case, {role: array[i] for role, array in arrays.items()}, graph_ms)
+        return [result for result in results if result is not None]
+
+    def _conclude(self, case: Case, arrays: Arrays, graph_ms: float) -> Result:
+        """Judge one case's arrays (no batch axis): outside what was learnt, incomplete, or a score."""
+        started = perf_counter()
+        identity = replace(self._identity, input_sha256=case.input_sha256)
+        quality = gate.quality_of(self.manifest, arrays["ood"]) if self.manifest.refuses.ood else {}
+        outside = gate.decline_outsider(self.manifest, quality)
+        if outside:
+            return _refuse(identity, outside, quality, case, _timings(case, graph_ms, started))
+        findings = self._findings(case, arrays)
+        explanation = self._method(self.manifest, findings, arrays, case)
+        timings_ms = _timings(case, graph_ms, started)
+        incomplete = _decline_incomplete(explanation)
+        if incomplete:
+            return _refuse(identity, incomplete, quality, case, timings_ms)
+        return Prediction(identity, findings, explanation, quality, case.flags, timings_ms)
+
+    def _findings(self, case: Case, arrays: Arrays) -> tuple[Finding, ...]:
+        """Return the outputs that may be shown, in the manifest's order."""
+        values = {output.name: self._value(output, case, arrays) for output in self.manifest.outputs}
+        above = {
+            output.name: output.threshold is not None and values[output.name] >= output.threshold
+            for output in self.manifest.outputs
+        }
+        return tuple(
+            Finding(
+                output.name,
+                output.label,
+                output.label_fr,
+                output.code,
+                output.kind,
+                values[output.name],
+                output.unit,
+                output.threshold,
+                above[output.name] if output.threshold is not None else None,
+                self._logit(output, arrays),
+            )
+            for output in self.manifest.outputs
+            if output.shown_only_if is None or above[output.shown_only_if]
+        )
+
+    def _value(self, output: Output, case: Case, arrays: Arrays) -> float:
+        if output.kind == "probability":
+            return float(arrays["probability"][output.index])
+        # The graph counts voxels as 1 mm³; a spacing within the tolerance of the resample step was left as it is.
+        voxel_mm3 = 1000 * case.prepared.voxel_ml if case.prepared is not None else 1.0
+        return float(arrays["volume_ml"][output.index]) * voxel_mm3
+
+    def _logit(self, output: Output, arrays: Arrays) -> float | None:
+        if output.kind != "probability":
+            return None
+        if output.map_index is None:
+            return float(arrays["logit"][output.index])
+        return float(arrays["logit"][output.map_index]) * sign_of(self.manifest, output)
+
+
+def _timings(case: Case, graph_ms: float, started: float) -> dict[str, float]:
+    judge_ms = 1000 * (perf_counter() - started)
+    total_ms = case.prepare_ms + graph_ms + judge_ms
+    return {"prepare": case.prepare_ms, "graph": graph_ms, "judge": judge_ms, "total": total_ms}
+
+
+def _refuse(
+    identity: Identity, decline: gate.Decline, quality: dict[str, float], case: Case, timings_ms: dict[str, float]
+) -> Refusal:
+    return Refusal(identity, decline.reason, decline.message, decline.advice, quality, case.flags, timings_ms)
+
+
+def _decline_incomplete(explanation: Explanation) -> gate.Decline | None:
+    error, allowed = explanation.completeness_error, explanation.completeness_tolerance
+    if error <= allowed:  # false for NaN, which is incomplete
+        return None
+    return gate.Decline(
+        Reason.INCOMPLETE_EXPLANATION,
+        f"The parts must sum to the score within {allowed:.0e} (relative to 1 + |score|), found {error:.1e}.",
+        "Do not use this score. Tell the people who run Diaphane: this machine or precision computes wrongly.",
+    )

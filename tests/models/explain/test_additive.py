@@ -1,0 +1,50 @@
+"""Contributions keep their names, their numbers and their sum."""
+
+from __future__ import annotations
+
+from math import exp
+
+import pytest
+
+from models.explain.additive import strongest
+from models.model import Model
+from models.prediction import Contribution
+from tests.make import icu_record, tiny_release
+
+
+@pytest.fixture(scope="module")
+def risk(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return Model(tiny_release(tmp_path_factory.mktemp("risk"), "risk"))
+
+
+def test_every_term_is_named_in_the_order_of_the_graph(risk: Model) -> None:
+    parts = risk.predict(icu_record()).explanation.contributions
+    assert [part.term for part in parts] == [term.name for term in risk.manifest.terms]
+    assert parts[4].label_fr == "Âge avec Glasgow, minimum"
+    assert parts[4].value is None
+
+
+def test_a_value_is_told_low_usual_or_high_by_its_reference_range(risk: Model) -> None:
+    parts = {
+        part.term: part for part in risk.predict(icu_record(gcs=8, creatinine_mg_dl=4.0)).explanation.contributions
+    }
+    assert [parts[name].flag for name in ("age", "heart_rate_last", "gcs_lowest", "creatinine_last")] == [
+        "",
+        "normal",
+        "low",
+        "high",
+    ]
+    assert (parts["creatinine_last"].value, parts["creatinine_last"].reference_high) == (4.0, 1.2)
+
+
+def test_odds_multiplier_is_the_exponential_and_never_overflows(risk: Model) -> None:
+    parts = risk.predict(icu_record(gcs=3)).explanation.contributions
+    assert [part.odds_multiplier for part in parts] == pytest.approx([exp(part.logit) for part in parts])
+
+
+def test_the_strongest_are_five_up_and_three_down_and_nothing_is_lost() -> None:
+    parts = tuple(Contribution(f"t{v}", "", "", None, "", v / 10, 1.0, False) for v in range(-6, 9))
+    shown, rest = strongest(parts)
+    assert [part.logit for part in shown] == [0.8, 0.7, 0.6, 0.5, 0.4, -0.6, -0.5, -0.4]
+    assert sum(part.logit for part in [*shown, *rest]) == pytest.approx(sum(part.logit for part in parts))
+    assert strongest(()) == ([], [])
