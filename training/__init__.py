@@ -1,0 +1,1 @@
+"""How a model is made: data, networks, fitting, export, evaluation. The only room that imports torch."""

@@ -1,0 +1,133 @@
+"""The command line of the training room: fit | evaluate | release | bench | samples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training import recipe as recipes
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+                  help="Make models: fit a recipe on real data, measure it, release it. Recipes: " + ", ".join(recipes.names()) + ".")
+console = Console()
+
+ROOT = Path(__file__).resolve().parents[1]
+Name = Annotated[str, typer.Argument(help="A recipe: " + ", ".join(recipes.names()) + ".")]
+Data = Annotated[Path, typer.Option(help="Folder with the data sets.", envvar="DIAPHANE_DATA")]
+DATA = ROOT.parent / "shared" / "data"
+RUNS = ROOT / "runs"
+SHELF = ROOT / "models" / "released"
+
+
+def _recipe(name: str) -> recipes.Recipe:
+    try:
+        return recipes.read(name)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _data(root: Path) -> Path:
+    if not root.is_dir():
+        raise typer.BadParameter(f"No data at {root}. Set DIAPHANE_DATA or --data to the folder with the data sets.")
+    return root
+
+
+@app.command()
+def fit(
+    name: Name,
+    data: Data = DATA,
+    quick: Annotated[bool, typer.Option("--quick", help="A toy in under a minute: few cases, one epoch a stage.")] = False,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint; runs/RECIPE by default.")] = None,
+) -> None:
+    """Fit a network or a risk model. Start it again after a stop: it goes on after the last whole epoch."""
+    from training.fit import fit as fit_network  # torch takes seconds to import; --help should not wait
+
+    chosen = _recipe(name)
+    folder = out or RUNS / (f"{name}-quick" if quick else name)
+    if chosen.task == "risk":
+        from training.fit_risk import fit as fit_risk
+
+        checkpoint = fit_risk(chosen, folder, _data(data), quick=quick)
+    else:
+        checkpoint = fit_network(chosen, folder, _data(data), quick=quick, threads=threads or os.cpu_count())
+    console.print(f"checkpoint: {checkpoint}\nnext: python -m training release {name}")
+
+
+@app.command()
+def evaluate(
+    name: Name,
+    data: Data = DATA,
+    version: Annotated[str, typer.Option(help="Version of the release; the recipe's by default.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and report.html; out/RELEASE by default.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few cases and few bootstrap draws.")] = False,
+) -> None:
+    """Score the test split through the released folder; write evaluation.json and a self-contained report.html.
+
+    The report shows images of the data set: keep it where the data may be kept.
+    """
+    from training.evaluate import evaluate as run
+    from training.evaluate import summary, write_evaluation
+
+    chosen = _recipe(name)
+    folder = SHELF / f"{name}-{version or chosen.version}"
+    target = out or ROOT / "out" / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    figures = run(folder, _data(data), quick=quick, report=target / "report.html")
+    write_evaluation(target / "evaluation.json", figures)
+    console.print(summary(figures))
+    console.print(f"written: {target / 'evaluation.json'} and {target / 'report.html'}")
+
+
+@app.command()
+def release(
+    name: Name,
+    data: Data = DATA,
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint; runs/RECIPE/checkpoint.* by default.")] = None,
+    shelf: Annotated[Path, typer.Option(help="Folder of releases.")] = SHELF,
+    replace: Annotated[bool, typer.Option("--replace", help="Remove an unpublished release of the same version first.")] = False,
+) -> None:
+    """Export, evaluate, write the card and the hashes; the folder appears only when it is whole and sound."""
+    from training.release import release as make
+
+    chosen = _recipe(name)
+    found = checkpoint or next(iter(sorted((RUNS / name).glob("checkpoint.*"))), None)
+    if found is None:
+        raise typer.BadParameter(f"No checkpoint in {RUNS / name}. Run: python -m training fit {name}")
+    target = shelf / f"{name}-{chosen.version}"
+    if replace and target.exists():
+        shutil.rmtree(target)
+    make(chosen, found, _data(data), shelf, report=ROOT / "out" / target.name / "report.html")
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = ROOT / "out" / "bench.json",
+    only: Annotated[list[str] | None, typer.Option(help="Run only these parts (repeat the option).")] = None,
+    requests: Annotated[int, typer.Option(help="Requests of the memory test of the service.")] = 5000,
+) -> None:
+    """Print speed as ratios from one interleaved run, and write JSON. No absolute time is promised."""
+    from training.bench import run
+
+    run(out, only=only, requests=requests)
+
+
+@app.command()
+def samples(
+    data: Data = DATA,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = ROOT / "data-samples",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 1,
+) -> None:
+    """Make data-samples/ again: images from a generative model of the training split, bundles, one file per refusal."""
+    from training.samples.make import make
+
+    make(_data(data), out, seed)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,137 @@
+"""Volume: segmentation of a small field of view against MONAI's sliding window over the same network in torch."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.errors import BrokenModel
+from models.model import NEEDED, Model
+from models.volume import Volume
+from training import recipe as recipes
+from training.bench.graphs import flops
+from training.bench.machine import gemm_calls
+from training.bench.measure import Call, interleave
+from training.bench.radiograph import open_on, peak_rows
+from training.bench.report import Row, dearer, faster, missing
+from training.nets import NETS
+
+PART = "volume"
+ROLES = NEEDED["volume_segmentation"]
+BAR = 3.0
+OVERLAP = 0.25  # MONAI's default
+WHOLE = (48, 64, 48)  # z, y, x: a whole crop around one hippocampus, larger than the training window
+
+
+def bench_volume(model: Model, volume: Volume, seconds: float) -> list[Row]:
+    """Measure one segmentation release on one accepted volume, and on a larger one."""
+    one = model.prepare(volume)
+    window = tuple(int(v) for v in recipes.read("hippocampus_mr").fit["stages"][-1]["size"])
+    net = _net()
+    calls: dict[str, Call] = {
+        "predict": lambda: model.predict(volume),
+        "session": lambda: model.session.run(one, ROLES),
+        "eager": lambda: _labels(net, one),
+        "monai": _sliding(net, one, window),
+        **gemm_calls(),
+    }
+    cause = ""
+    try:
+        other = open_on(model.folder, "openvino", "fp32")
+        calls["openvino"] = lambda: other.predict(volume)
+    except BrokenModel as error:
+        cause = f"not measurable: {error}"
+    times = interleave(calls, 3 * seconds)
+    size = _size(one.shape[2:])
+    rows = [
+        faster(PART, f"Model.predict over MONAI sliding window in torch, {size}", times["monai"], times["predict"],
+               bar=BAR, note=f"window {_size(window)}, overlap {OVERLAP}: {windows(one.shape[2:], window)} of them; "
+                    "ours includes resampling, checks, volumes and the mask on the source grid"),
+        faster(PART, f"Model.predict over one torch eager pass, {size}", times["eager"], times["predict"]),
+        dearer(PART, "Model.predict over its graph run alone", times["predict"], times["session"]),
+        faster(PART, f"on openvino fp32, over MONAI sliding window, {size}", times["monai"], times["openvino"])
+        if "openvino" in times else missing(PART, "on openvino fp32, over MONAI sliding window", cause),
+        *_whole(model, net, one, window, seconds),
+    ]
+    counted = flops(model.folder / "model.onnx", {model.manifest.graph.input: one})
+    direct = direct_flops(net, one.shape[2:])
+    rows += peak_rows(PART, times, counted, "not measured for volumes")
+    rows.append(Row(PART, "arithmetic of the graph over that of the 3-D convolutions", sum(counted.values()) / direct,
+                    "x", note=f"3-D convolutions: {direct / 1e9:.2f} GFLOP"))
+    return rows
+
+
+def _whole(model: Model, net: torch.nn.Module, one: NDArray[Any], window: tuple[int, ...], seconds: float) -> list[Row]:
+    """A larger volume, the measured one repeated: graph run against sliding window and one pass."""
+    ahead = [(0, max(0, want - have)) for want, have in zip(WHOLE, one.shape[2:], strict=True)]
+    large = np.pad(one, [(0, 0), (0, 0), *ahead], mode="wrap")[:, :, : WHOLE[0], : WHOLE[1], : WHOLE[2]].copy()
+    times = interleave({
+        "session": lambda: model.session.run(large, ROLES),
+        "eager": lambda: _labels(net, large),
+        "monai": _sliding(net, large, window),
+    }, seconds)
+    note = f"window {_size(window)}, overlap {OVERLAP}: {windows(WHOLE, window)} of them; both from the prepared volume"
+    return [
+        faster(PART, f"graph over MONAI sliding window in torch, {_size(WHOLE)}", times["monai"], times["session"],
+               bar=BAR, note=note),
+        faster(PART, f"graph over one torch eager pass, {_size(WHOLE)}", times["eager"], times["session"]),
+    ]
+
+
+def windows(size: tuple[int, ...], window: tuple[int, ...], overlap: float = OVERLAP) -> int:
+    """Count the windows MONAI lays over a volume."""
+    return math.prod(
+        1 if have <= side else math.ceil((have - side) / max(1, int(side * (1 - overlap)))) + 1
+        for have, side in zip(size, window, strict=True)
+    )
+
+
+def direct_flops(net: torch.nn.Module, size: tuple[int, ...]) -> float:
+    """Return the floating-point operations of the network's 3-D convolutions on one volume of ``size``."""
+    total = 0.0
+
+    def count(conv: Any, _: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        total += 2.0 * output.numel() * conv.weight[0].numel()
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, torch.nn.Conv3d)]
+    try:
+        _labels(net, np.zeros((1, 1, *size), np.float32))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def _net() -> torch.nn.Module:
+    settings = recipes.read("hippocampus_mr").net
+    return NETS[settings.pop("name")](**settings).eval()
+
+
+def _labels(net: torch.nn.Module, voxels: NDArray[Any]) -> NDArray[Any]:
+    with torch.inference_mode():
+        return net(torch.from_numpy(voxels))["logits"].argmax(dim=1).numpy()
+
+
+def _sliding(net: torch.nn.Module, voxels: NDArray[Any], window: tuple[int, ...]) -> Call:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its imports warn of other packages
+        from monai.inferers import sliding_window_inference  # noqa: PLC0415  under the filter
+    image = torch.from_numpy(voxels)
+
+    def run() -> NDArray[Any]:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logits = sliding_window_inference(image, window, 1, lambda part: net(part)["logits"], overlap=OVERLAP)
+            return logits.argmax(dim=1).numpy()
+
+    return run
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return "x".join(str(int(v)) for v in size)

@@ -1,0 +1,91 @@
+"""Make a release folder: build, describe, evaluate through models.Model, write the card, hash, check, move into place.
+
+The folder appears in ``models/released`` only when it is whole and sound; an older release is never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from models.check import check
+from models.manifest import Manifest, read_manifest, sha256_of, write_manifest
+from training.build import BUILD_IMAGES, Fields
+from training.card import write_card
+from training.evaluate import evaluate, write_evaluation
+from training.export_risk import build_risk
+from training.provenance import provenance
+from training.recipe import Recipe
+
+BUILDERS = {**BUILD_IMAGES, "risk": build_risk}
+TASKS = {"radiograph": "image_classification", "volume": "volume_segmentation", "risk": "risk"}
+
+
+def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report: Path | None = None) -> Path:
+    """Release ``checkpoint`` as ``shelf/<name>-<version>`` and return the folder.
+
+    Raises FileExistsError when that version is there (raise the version in the recipe instead), and BrokenModel when
+    the result is not sound.
+    """
+    target = shelf / f"{recipe.name}-{recipe.version}"
+    if target.exists():
+        raise FileExistsError(f"{target} exists and releases never change. Raise the version in the recipe.")
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="release-") as staging:
+        folder = Path(staging) / target.name
+        folder.mkdir()
+        console.print(f"[bold]{target.name}[/bold]: building the graph")
+        fields = BUILDERS[recipe.task](recipe, checkpoint, root, folder)
+        console.print(json.dumps(fields["report"], indent=1))
+        (folder / "evaluation.json").write_text("{}\n", encoding="utf-8")
+        (folder / "CARD.md").write_text("Not yet evaluated.\n", encoding="utf-8")
+        seal(folder, manifest_of(recipe, fields))
+        assess(folder, root, report=report)
+        shelf.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(folder, target)
+    console.print(f"released {target}")
+    return target
+
+
+def assess(folder: Path, root: Path, *, report: Path | None = None) -> dict[str, Any]:
+    """Evaluate a folder as it stands, write evaluation.json and CARD.md into it, seal it again and check it."""
+    figures = evaluate(folder, root, report=report)
+    write_evaluation(folder / "evaluation.json", figures)
+    manifest = read_manifest(folder)
+    write_card(folder, manifest, figures)
+    seal(folder, manifest)
+    check(folder)
+    return figures
+
+
+def manifest_of(recipe: Recipe, fields: Fields) -> Manifest:
+    """Join what the recipe states and what building found. Hashes are added by ``seal``."""
+    stated = deepcopy(recipe.manifest)
+    for output in stated["outputs"]:
+        if output["name"] in fields.get("thresholds", {}):
+            output["threshold"] = fields["thresholds"][output["name"]]
+        if output["name"] in fields.get("calibration", {}):
+            output["calibration"] = fields["calibration"][output["name"]]
+    stated["explains"] = {**stated["explains"], **fields["explains"]}
+    stated["refuses"] = {**stated.get("refuses", {}), **fields["refuses"]}
+    stated["training_data"] = {**stated["training_data"], "counts": fields["counts"], "sha256": fields["sha256"]}
+    for part in ("features", "terms", "accepts", "moment_h"):
+        if part in fields:
+            stated[part] = fields[part]
+    steps = [{"name": name, "params": params} for name, params in recipe.steps]
+    return Manifest.model_validate({
+        **stated, "name": recipe.name, "version": recipe.version, "task": TASKS[recipe.task], "steps": steps,
+        "graph": fields["graph"], "provenance": provenance(recipe), "files": {},
+    })
+
+
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json with the sha256 of every other file in the folder."""
+    files = {p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.name != "manifest.json"}
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
