@@ -1,0 +1,99 @@
+"""Problem: what goes wrong as RFC 9457 problem+json, with a code a program can act on. Never who it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from models.errors import BrokenModel, UnusableInput
+
+MEDIA_TYPE = "application/problem+json"
+
+# code → (HTTP status, title). A code of models.errors.UnusableInput that is not here is 422.
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "bad_query": (400, "A query parameter cannot be used"),
+    "bad_multipart": (400, "The multipart body cannot be read"),
+    "bad_zip": (400, "The zip archive cannot be read"),
+    "empty_body": (400, "The body is empty"),
+    "not_dicom": (400, "Not a DICOM object"),
+    "not_an_image": (400, "Not a PNG or JPEG image"),
+    "not_json": (400, "Not JSON"),
+    "no_bundle": (400, "Not a FHIR Bundle"),
+    "truncated": (400, "The file is cut short"),
+    "damaged_dicom": (400, "The DICOM file is damaged"),
+    "no_transfer_syntax": (400, "The DICOM file is damaged"),
+    "no_token": (401, "A token is needed"),
+    "unknown_model": (404, "No such model"),
+    "not_found": (404, "No such address"),
+    "method_not_allowed": (405, "The method is not allowed here"),
+    "upload_too_slow": (408, "The body took too long to arrive"),
+    "body_too_large": (413, "The body is too large"),
+    "too_many_pixels": (413, "The image is too large"),
+    "too_large": (413, "The input is too large"),
+    "too_many_files": (413, "Too many files"),
+    "too_many_elements": (413, "The file holds too many elements"),
+    "too_deep": (413, "The file is nested too deeply"),
+    "too_many_parts": (413, "Too many parts"),
+    "unpacked_too_large": (413, "The archive is too large once unpacked"),
+    "unsupported_media_type": (415, "The content type is not accepted"),
+    "unknown_format": (415, "The content is in no format that is read here"),
+    "unusable_input": (422, "The input cannot be used"),
+    "nothing_to_score": (422, "Nothing in the body can be scored"),
+    "wrong_model": (422, "The model does not take this kind of input"),
+    "too_many_requests": (429, "Too many requests at once"),
+    "unexpected": (500, "Something went wrong here"),
+    "broken_model": (503, "A model cannot be used"),
+    "not_ready": (503, "The service is not ready"),
+    "busy": (503, "The service is busy"),
+    "timeout": (504, "The answer took too long"),
+}
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. ``code`` is stable; ``detail`` says rule, what was found and what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(self, code: str, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(code)
+        self.problem = problem_of(code, detail)
+        self.retry_after_s = retry_after_s
+
+
+def problem_of(code: str, detail: str) -> Problem:
+    """Build the problem of a code."""
+    status, title = PROBLEMS.get(code, PROBLEMS["unusable_input"])
+    return Problem(title=title, status=status, detail=detail, code=code)
+
+
+def from_exception(error: Exception) -> Problem:
+    """Say what the caller may know of an exception. Only messages written to be read leave this house."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    if isinstance(error, UnusableInput):
+        return problem_of(error.code, str(error))
+    if isinstance(error, BrokenModel):
+        return problem_of("broken_model", "A release did not pass its checks. Ask the people who run this service.")
+    return problem_of("unexpected", "The request could not be answered; the reason is in the service's log.")
+
+
+def respond(problem: Problem, *, retry_after_s: int | None = None, close: bool = False) -> Response:
+    """Turn a problem into an HTTP response."""
+    headers: dict[str, Any] = {"cache-control": "no-store"}
+    if retry_after_s is not None:
+        headers["retry-after"] = str(retry_after_s)
+    if problem.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if close:
+        headers["connection"] = "close"
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
