@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -31,6 +32,7 @@ STOP_S = 15.0
 _KEPT = frozenset({"DIAPHANE_PROVIDER", "DIAPHANE_PRECISION", "DIAPHANE_RELEASED", "DIAPHANE_SESSION_THREADS"})
 _TYPES = {".dcm": "application/dicom", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
           ".zip": "application/zip", ".json": "application/fhir+json"}
+_UNITS = {"a": "years", "{score}": "", "1": "", "mm[Hg]": "mmHg", "Cel": "°C"}  # UCUM as it is written by hand
 _STYLES = {"scored": "green", "refused": "yellow", "error": "red"}
 
 
@@ -69,7 +71,7 @@ def run(samples: Path, out: Path, language: str, console: Console | None = None)
     console.print(f"{len(pictures)} pictures are in {out.resolve()}")
     wrong = [line.sample for line in lines if not line.as_expected]
     for name in wrong:
-        console.print(f"[red]{name} did not give what expected.json says: {_short(expected[name])}[/]")
+        console.print(f"[red]{escape(name)} did not give what expected.json says: {_short(expected[name])}[/]")
     console.print("Decision support: results of AI, to be confirmed by a professional. Not a medical device.")
     return 1 if wrong else 0
 
@@ -161,7 +163,7 @@ def table(lines: list[Line]) -> Table:
     for line in lines:
         style = _STYLES[line.status] if line.as_expected else "bold red"
         ms = f"{line.ms:.1f}" if line.ms else ""
-        drawn.add_row(line.sample, line.model, f"[{style}]{line.result}[/]", line.why, ms)
+        drawn.add_row(escape(line.sample), line.model, f"[{style}]{escape(line.result)}[/]", escape(line.why), ms)
     return drawn
 
 
@@ -211,7 +213,8 @@ def _is(result: dict[str, Any], model: str) -> bool:
 def _measured(part: dict[str, Any]) -> str:
     if part["missing"]:
         return f"{part['label']} not measured"
-    value = "" if part["value"] is None else f" {part['value']:.4g} {part['unit']}"
+    unit = _UNITS.get(part["unit"], part["unit"])
+    value = "" if part["value"] is None else f" {part['value']:.4g} {unit}".rstrip()
     return f"{part['label']}{value}{' (' + part['flag'] + ')' if part['flag'] in ('low', 'high') else ''}"
 
 

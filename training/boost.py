@@ -49,7 +49,7 @@ def pair_design(x: Tensor, scales: dict[int, Scale], pairs: list[tuple[int, int]
     return (left[:, :, :, None] * right[:, :, None, :]).flatten(2)
 
 
-def curvature(scales: list[Scale]) -> Tensor:
+def curvature(scales: list[Scale], ridge: float = 0.05) -> Tensor:
     """Return one penalty matrix a term (F, K, K): squared second differences between knots, and a little ridge."""
     width = max(scale.basis.shape[1] for scale in scales)
     penalties = torch.zeros(len(scales), width, width, dtype=torch.float64)
@@ -58,7 +58,7 @@ def curvature(scales: list[Scale]) -> Tensor:
         if knots > 2:
             second = torch.from_numpy(np.diff(np.eye(knots), 2, axis=0))
             penalties[f, :knots, :knots] = second.T @ second
-        penalties[f] += 0.05 * torch.eye(width, dtype=torch.float64)
+        penalties[f] += ridge * torch.eye(width, dtype=torch.float64)
     return penalties
 
 

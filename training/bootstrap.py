@@ -50,6 +50,8 @@ def figure(
     """
     patients, place = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     n, rng = len(place), np.random.default_rng(seed)
+    if not n:
+        return Figure(float("nan"), None, None, 0, 0)
     value = float(statistic(np.ones((1, n)))[0])
     drawn: list[Array] = []
     rows = max(1, min(resamples, _CHUNK // max(n, 1)))
@@ -70,7 +72,7 @@ def share(flags: ArrayLike, groups: Sequence[object]) -> Figure:
     """
     marks = np.asarray(flags, dtype=np.float64)
     if not len(marks):
-        return Figure(float("nan"), None, None, 0, 0)
+        return figure(mean_of(marks), groups)
     found = figure(mean_of(marks), groups)
     if 0 < marks.mean() < 1:
         return found

@@ -25,6 +25,7 @@ from training.recipe import Recipe
 from training.registration import measure_registration
 
 VAL_REFUSED = 0.02  # share of validation children that all limits together may refuse
+CROPS = 4  # random collimations of each validation image that calibration sees beside the image itself
 VOLUME_MARGIN = 1.5  # limits for volumes: this much beyond the worst of few validation cases
 Fields = dict[str, Any]
 
@@ -39,8 +40,10 @@ def build_radiograph(recipe: Recipe, checkpoint: Path, root: Path, folder: Path)
 
     pooled = _run(net, chest_xray.prepare(train, recipe.steps))["pooled"]
     val_pixels = chest_xray.prepare(val, recipe.steps)
-    logits = _run(net, val_pixels)["logits"]
-    calibrations = [platt(truth[:, k], logits[:, k]) for k in range(logits.shape[1])]
+    rng = np.random.default_rng(recipe.seed)
+    seen = [val_pixels, *(chest_xray.prepare_crops(val, recipe.steps, rng) for _ in range(CROPS))]
+    logits = np.concatenate([_run(net, pixels)["logits"] for pixels in seen])
+    calibrations = [platt(np.tile(truth[:, k], len(seen)), logits[:, k]) for k in range(logits.shape[1])]
     bounds = np.cumsum([0, *(stage[-1].second[0].out_channels for stage in net.stages)])
     populations = [population(pooled[:, a:b], classes) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     graph = RadiographGraph(net, calibrations, populations).eval()
@@ -68,7 +71,7 @@ def build_radiograph(recipe: Recipe, checkpoint: Path, root: Path, folder: Path)
         "explains": {
             "stride_px": float(net.stride_px), "offset_px": [round(v, 2) for v in place.offset_px],
             "offset_reason": f"measured with {place.blobs} blobs on a phantom at export; "
-                             f"median distance {max(place.spread_px):.1f} px",
+                             f"partial measurements differ by {max(place.spread_px):.1f} px (median)",
             "bias": {str(k): float(b) for k, b in enumerate(graph.bias.detach())},
         },
         "thresholds": {"pneumonia": threshold},

@@ -43,7 +43,7 @@ def precision_recall(curve: dict[str, Any], area: str) -> str:
     figure, axes = _square("Precision and recall", "Sensitivity (recall)", "Positive predictive value")
     axes.axhline(curve["prevalence"], color=GREY, linewidth=0.8, linestyle=":")
     axes.plot(curve["sensitivity"], curve["ppv"], color=BLUE, linewidth=1.8)
-    axes.text(0.03, 0.06, f"average precision {area}", transform=axes.transAxes, color=BLUE)
+    axes.text(0.03, 0.06, f"AP {area}", transform=axes.transAxes, color=BLUE)
     return _svg(figure)
 
 
@@ -68,7 +68,7 @@ def decision(curve: dict[str, Any], threshold: float | None) -> str:
     axes.plot(curve["threshold"], model, color=BLUE, linewidth=1.8, label="act on the model")
     if threshold is not None:
         axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=":")
-        axes.text(threshold, axes.get_ylim()[1], " threshold", va="top", fontsize=8, color=INK)
+        axes.text(threshold, 0.03, " threshold", transform=axes.get_xaxis_transform(), fontsize=8, color=INK)
     top = max(float(model.max()), 0.01)
     axes.set_ylim(-0.25 * top, 1.1 * top)
     axes.set_xlim(0, 1)

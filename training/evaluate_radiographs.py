@@ -153,8 +153,8 @@ def _randomised(model: Model, scored: Scored, some: NDArray[np.intp], seeds: int
     except ValueError as error:
         return {"rho": None, "why": str(error)}
     return {"what": "Spearman's rho of each map with that of random weights in the last stage and head; median of "
-            f"{len(some)} images, each of {seeds} draws", "rho_of_draws": medians, "rho": float(np.median(medians)),
-            "largest": float(np.max(np.abs(medians)))}
+            f"{len(some)} images a draw, mean size over {seeds} draws", "rho_of_draws": medians,
+            "rho": float(np.mean(np.abs(medians))), "largest": float(np.max(np.abs(medians)))}
 
 
 def _rows(model: Model, cases: list[chest_xray.RadiographCase], scored: Scored, resamples: int) -> list[dict[str, Any]]:
@@ -204,7 +204,7 @@ def _bars(rows: list[dict[str, Any]], refusals: list[dict[str, Any]], audits: di
         found.append(bar("Map peaks outside the lung mask", "<=", faithfulness.MAX_OUTSIDE, peaks["outside"]))
     if "randomised_weights" in audits:
         rho = audits["randomised_weights"]["rho"]
-        size = {"value": None if rho is None else abs(rho)}
+        size = {"value": rho}
         found.append(bar("Randomised weights: |rho|", "<=", faithfulness.MAX_RHO, size))
     if "deletion" in audits:
         areas = audits["deletion"]

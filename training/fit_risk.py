@@ -1,5 +1,7 @@
 """Fit an additive risk model: cross-fit for an honest calibration and threshold, then fit once on all.
 
+Mains are the average of two fits, boosted and joint: different estimates of the same tables vary less together.
+
 Reads top to bottom in `fit`. The whole fit takes about a minute on one core, so a killed one is started again.
 """
 
@@ -22,6 +24,7 @@ from models.manifest import Feature
 from training.boost import Boost, boost, curvature, design, pair_design, rank_pairs
 from training.calibrate import platt, threshold_at_equal_ppv
 from training.data import challenge2012
+from training.joint import fit_jointly
 from training.measures import auroc
 from training.nets.additive import Additive, Scale, scale_of
 from training.outside import outside_of, quantiles_of
@@ -44,9 +47,13 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Scales:
-    """How every feature is cut: finely for mains, coarsely for pairs. All folds share them."""
+    """How every feature is cut: finely for mains, boosted and joint, coarsely for pairs. All folds share them.
+
+    `mains` and `joint` have the same bins, so their levels add up; they differ in knots.
+    """
 
     mains: list[Scale]
+    joint: list[Scale]
     pairs: list[Scale]
 
     def crossed(self, x: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
@@ -56,9 +63,10 @@ class Scales:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Everything a fit finds: weights of the mains (F, K), the pairs and their weights (P, K·K), and the bias."""
+    """Everything a fit finds: weights of mains, boosted and joint (F, K each), of pairs (P, K·K), and the bias."""
 
     mains: Tensor
+    joint: Tensor
     pairs: list[tuple[int, int]]
     crossings: Tensor
     bias: float
@@ -77,6 +85,7 @@ def fit(recipe: Recipe, out_dir: Path, root: Path | None = None, *, quick: bool 
     x, y = torch.from_numpy(cohort.x), torch.from_numpy(cohort.y)
     scales = Scales(
         [scale_of(column, bins=settings["bins"], knots=settings["knots"]) for column in cohort.x.T],
+        [scale_of(column, bins=settings["bins"], knots=settings["joint_knots"]) for column in cohort.x.T],
         [scale_of(column, bins=settings["pair_bins"], knots=settings["pair_knots"]) for column in cohort.x.T],
     )
 
@@ -133,13 +142,17 @@ def made_up(features: list[Feature], seed: int, cases: int = 600) -> Cohort:
 
 
 def fit_shapes(x: Tensor, y: Tensor, scales: Scales, settings: dict[str, Any]) -> Shapes:
-    """Boost the mains, then the pairs that explain most of what the mains leave."""
+    """Average boosted and jointly fitted mains, then boost the pairs that explain most of what the mains leave."""
     basis = design(x, scales.mains)
     how = Boost(settings["freedom"], settings["rate"], settings["rounds"], settings["share"], settings["seed"])
-    mains = boost(basis, y, curvature(scales.mains), how, torch.logit(y.mean()).expand(len(y)))
-    logits = score(basis, mains)
+    boosted = boost(basis, y, curvature(scales.mains), how, torch.logit(y.mean()).expand(len(y)))
+    smooth = design(x, scales.joint)
+    penalties = settings["joint_bend"] * curvature(scales.joint, settings["joint_ridge"] / settings["joint_bend"])
+    mains, joint = boosted / 2, fit_jointly(smooth, y, penalties) / 2
+    terms = torch.einsum("ntk,tk->nt", basis, mains) + torch.einsum("ntk,tk->nt", smooth, joint)
+    logits = terms.sum(dim=1)
     logits = logits + intercept(y, logits)
-    used = torch.argsort(spread_of(basis, mains), descending=True)[: settings["pair_from"]].tolist()
+    used = torch.argsort(terms.std(dim=0), descending=True)[: settings["pair_from"]].tolist()
     ranked = rank_pairs(x[:, used], [scales.pairs[f] for f in used], y - torch.sigmoid(logits))
     pairs = [(used[a], used[b]) for _, a, b in ranked[: settings["pairs"]]]
     crossed = scales.crossed(x, pairs)
@@ -148,17 +161,12 @@ def fit_shapes(x: Tensor, y: Tensor, scales: Scales, settings: dict[str, Any]) -
         settings["pair_freedom"], settings["pair_rate"], settings["pair_rounds"], settings["share"], settings["seed"]
     )
     crossings = boost(crossed, y, ridge, how, logits)
-    return Shapes(mains, pairs, crossings, intercept(y, score(basis, mains) + score(crossed, crossings)))
+    return Shapes(mains, joint, pairs, crossings, intercept(y, terms.sum(dim=1) + score(crossed, crossings)))
 
 
 def score(basis: Tensor, weights: Tensor) -> Tensor:
     """Return the sum of all terms (N,) for basis values (N, T, K)."""
     return basis.flatten(1) @ weights.flatten()
-
-
-def spread_of(basis: Tensor, weights: Tensor) -> Tensor:
-    """Return the standard deviation of each term over the cases (T,): how much it decides."""
-    return torch.einsum("ntk,tk->nt", basis, weights).std(dim=0)
 
 
 def intercept(y: Tensor, logits: Tensor) -> float:
@@ -172,14 +180,17 @@ def intercept(y: Tensor, logits: Tensor) -> float:
 
 def logits_of(x: Tensor, scales: Scales, shapes: Shapes) -> Tensor:
     """Score cases (N, F) with fitted shapes → logits (N,), not calibrated."""
-    mains = score(design(x, scales.mains), shapes.mains)
+    mains = score(design(x, scales.mains), shapes.mains) + score(design(x, scales.joint), shapes.joint)
     return mains + score(scales.crossed(x, shapes.pairs), shapes.crossings) + shapes.bias
 
 
 def tables_of(x: Tensor, scales: Scales, shapes: Shapes, found: dict[str, Any]) -> dict[str, Any]:
     """Return the arrays of a checkpoint: calibrated levels, each term zero on average, and the bias."""
     slope, moved = found["calibration"]["slope"], found["calibration"]["intercept"]
-    mains = [s.basis @ shapes.mains[f, : s.basis.shape[1]].numpy() for f, s in enumerate(scales.mains)]
+    mains = [
+        _levels(boosted, shapes.mains[f]) + _levels(joint, shapes.joint[f])
+        for f, (boosted, joint) in enumerate(zip(scales.mains, scales.joint, strict=True))
+    ]
     crossings = zip(shapes.pairs, shapes.crossings, strict=True)
     levels = [_pair_levels(scales.pairs[a], scales.pairs[b], weights) for (a, b), weights in crossings]
     coarse = {f: scales.pairs[f].edges for pair in shapes.pairs for f in pair}
@@ -196,6 +207,10 @@ def tables_of(x: Tensor, scales: Scales, shapes: Shapes, found: dict[str, Any]) 
             arrays[f"{kind}{t}"] = ((table - means[start + t]) * slope).astype(np.float32)
     bias = np.float32(slope * (shapes.bias + means.sum()) + moved)
     return {**arrays, "pairs": np.array(shapes.pairs), "bias": bias, "found": np.array(json.dumps(found))}
+
+
+def _levels(scale: Scale, weights: Tensor) -> Floats:
+    return scale.basis @ weights[: scale.basis.shape[1]].numpy()
 
 
 def _pair_levels(a: Scale, b: Scale, weights: Tensor) -> Floats:

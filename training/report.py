@@ -40,7 +40,7 @@ def page(manifest: Manifest, figures: dict[str, Any], pictures: list[Picture]) -
                for name, group in groupby(pictures, key=lambda p: p.group)]
     return environment.get_template("report.html.j2").render(
         m=manifest, e=figures, main=figures["rows"][0], subgroups=figures["rows"][1:],
-        names=_columns(figures["rows"][1:]), charts=_charts(figures), pictures=grouped,
+        names=_columns(figures["rows"][1:]), charts=_charts(figures), wide=_wide_charts(figures), pictures=grouped,
         audits=[(label(k), v) for k, v in figures["audits"].items()],
     )
 
@@ -77,8 +77,8 @@ def label(name: str) -> str:
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
     """Return the figures to compare groups by: the few that every group has."""
-    wanted = ("auroc", "average_precision", "sensitivity", "specificity", "ppv", "observed_over_expected",
-              "dice_anterior", "dice_posterior", "hd95_mm_whole", "volume_error_median_whole")
+    wanted = ("auroc", "sensitivity", "specificity", "observed_over_expected", "dice_anterior", "dice_posterior",
+              "hd95_mm_whole", "volume_error_median_whole")
     return [name for name in wanted if any(name in row["figures"] for row in rows)]
 
 
@@ -94,9 +94,14 @@ def _charts(figures: dict[str, Any]) -> list[Markup]:
     if "dice" in curves:
         drawn.append(charts.overlap(curves["dice"]))
     drawn += [charts.agreement(points, part) for part, points in curves.get("agreement", {}).items()]
-    wide = []
+    return [Markup(text) for text in drawn]  # noqa: S704
+
+
+def _wide_charts(figures: dict[str, Any]) -> list[Markup]:
+    """Draw the comparisons of groups, which need the width of the page."""
+    drawn = []
     if any("auroc" in row["figures"] for row in figures["rows"]):
-        wide.append(charts.forest(figures["rows"], "auroc", "AUROC, with 95 % interval"))
+        drawn.append(charts.forest(figures["rows"], "auroc", "AUROC, with 95 % interval"))
     if len(figures["refusals"]) > 1:
-        wide.append(charts.refusals(figures["refusals"]))
-    return [Markup(text) for text in (*drawn, *wide) if text]  # noqa: S704
+        drawn.append(charts.refusals(figures["refusals"]))
+    return [Markup(text) for text in drawn if text]  # noqa: S704

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.make import dicom_bytes, icu_bundle, mr_series, radiograph_dataset
+from tests.make import data_root, dicom_bytes, icu_bundle, mr_series, needs_data, radiograph_dataset
 from tests.service.house import DICOM, FHIR
 from tests.service.test_intake import multipart, zipped
 
@@ -148,3 +148,14 @@ def test_slices_that_are_no_grid_say_so(client: TestClient) -> None:
 
     assert 422 == answer.status_code
     assert answer.json()["code"] in ("missing_slices", "slices_not_a_grid")
+
+
+@needs_data
+def test_every_file_of_the_dicom_zoo_is_answered(client: TestClient) -> None:
+    files = sorted((data_root() / "dicom-zoo").rglob("*.dcm"))
+
+    answers = {path.name: client.post("/v1/images", content=path.read_bytes(), headers=DICOM) for path in files}
+    statuses = {name: answer.status_code for name, answer in answers.items()}
+
+    assert len(files) > 40
+    assert {} == {name: status for name, status in statuses.items() if status not in (200, 400, 413, 422)}

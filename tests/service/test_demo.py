@@ -109,10 +109,20 @@ def test_a_result_is_held_against_everything_expected_of_it(wanted: dict[str, An
 
 @pytest.mark.parametrize(("part", "expected"), [
     ({"label": "Heart rate", "value": 88.0, "unit": "/min", "flag": "normal", "missing": False}, "Heart rate 88 /min"),
-    ({"label": "Glasgow", "value": 6.0, "unit": "{score}", "flag": "low", "missing": False}, "Glasgow 6 {score} (low)"),
+    ({"label": "Glasgow", "value": 6.0, "unit": "{score}", "flag": "low", "missing": False}, "Glasgow 6 (low)"),
+    ({"label": "Mean", "value": 61.25, "unit": "mm[Hg]", "flag": "low", "missing": False}, "Mean 61.25 mmHg (low)"),
     ({"label": "Lactate", "value": None, "unit": "mmol/L", "flag": "", "missing": True}, "Lactate not measured"),
     ({"label": "Age × rate", "value": None, "unit": "", "flag": "", "missing": False}, "Age × rate"),
 ])
 def test_a_contribution_reads_as_a_clinician_says_it(part: dict[str, Any], expected: str) -> None:
     assert f"{expected}: odds × 1.50" == demo.reason({
         "status": "scored", "explanation": {"contributions": [{**part, "logit": 0.4, "odds_multiplier": 1.5}]}})
+
+
+def test_square_brackets_of_a_unit_or_a_message_are_shown_not_read_as_style() -> None:
+    text = io.StringIO()
+    line = demo.Line("a[1].dcm", "x 1.0.0", "refused", "pressure in mm[Hg]", "found [red] here", 1.0, as_expected=True)
+
+    Console(file=text, width=160).print(demo.table([line]))
+
+    assert all(word in text.getvalue() for word in ("a[1].dcm", "mm[Hg]", "[red]"))

@@ -11,6 +11,7 @@ from training import recipe as recipes
 from training.boost import Boost, boost, curvature, design, rank_pairs
 from training.export_risk import export, trees_of
 from training.fit_risk import fit, intercept, load, score
+from training.joint import fit_jointly
 from training.nets.additive import Additive, bins_of, scale_of
 from training.risk_features import feature_of, features_of
 
@@ -118,6 +119,33 @@ def test_boosting_finds_the_feature_that_matters_and_the_intercept():
     logits = score(basis, found)
     assert int(found.abs().sum(dim=1).argmax()) == 1
     assert float(torch.sigmoid(logits + intercept(y, logits)).mean()) == pytest.approx(float(y.mean()), abs=1e-4)
+
+
+def test_the_joint_fit_shares_a_risk_between_two_copies_of_one_feature():
+    torch.manual_seed(0)
+    x = torch.randn(2000, 3)
+    x[:, 1] = x[:, 0]
+    y = (torch.rand(2000) < torch.sigmoid(2 * x[:, 0] - 1)).float()
+    scales = [scale_of(column, bins=20, knots=6) for column in x.numpy().T]
+    basis = design(x, scales)
+    found = fit_jointly(basis, y, curvature(scales, ridge=1.0))
+    parts = torch.einsum("ntk,tk->nt", basis, found)
+    torch.testing.assert_close(found[0], found[1], atol=1e-3, rtol=0)
+    assert float(parts[:, 0].std()) > 5 * float(parts[:, 2].std())
+
+
+def test_the_joint_fit_stops_where_the_penalised_likelihood_is_flat():
+    torch.manual_seed(2)
+    x = torch.randn(800, 2)
+    y = (torch.rand(800) < torch.sigmoid(x[:, 0])).float()
+    scales = [scale_of(column, bins=10, knots=4) for column in x.numpy().T]
+    basis, penalties = design(x, scales), curvature(scales, ridge=1.0)
+    found = fit_jointly(basis, y, penalties)
+    logits = score(basis, found)
+    residual = y - torch.sigmoid(logits + intercept(y, logits))
+    pull = torch.einsum("ntk,n->tk", basis, residual).double()
+    lost = torch.einsum("tij,tj->ti", penalties, found.double())
+    torch.testing.assert_close(pull, lost, atol=0.05, rtol=0)
 
 
 def test_a_planted_pair_ranks_first():

@@ -95,6 +95,11 @@ def test_a_figure_without_one_class_says_so_instead_of_guessing() -> None:
     assert (found.low, found.high) == (None, None)
 
 
+def test_figures_of_nobody_are_empty_not_an_error() -> None:
+    assert bootstrap.figure(bootstrap.auroc_of([], []), []).as_json()["value"] is None
+    assert bootstrap.share([], []).as_json()["n"] == 0
+
+
 def test_a_thousand_resamples_of_20000_cases_take_about_a_second_of_cpu() -> None:
     rng = np.random.default_rng(0)
     score = rng.normal(size=20_000)

@@ -36,6 +36,15 @@ def test_mask_is_grey_where_none_is_known(tmp_path: Path) -> None:
     assert chest_xray.prepare(cases, SQUASH).shape == (len(cases), 32, 32)
 
 
+def test_random_collimation_keeps_size_and_changes_the_image_the_same_way_twice(tmp_path: Path) -> None:
+    cases = chest_xray.load(radiograph_data(tmp_path), "val")
+    first, again = (chest_xray.prepare_crops(cases, SQUASH, np.random.default_rng(3)) for _ in range(2))
+    whole = chest_xray.prepare(cases, SQUASH)
+    assert first.shape == whole.shape
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, whole)
+
+
 def test_image_missing_on_disk_is_named(tmp_path: Path) -> None:
     case = chest_xray.load(radiograph_data(tmp_path), "val")[0]
     case.path.unlink()

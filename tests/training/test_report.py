@@ -24,7 +24,8 @@ def made_figures(manifest: Manifest) -> dict[str, Any]:
     truth = (RNG.random(200) < p).astype(float)
     patients = [f"p{i // 2}" for i in range(200)]
     found = binary_outcome.figures(truth, p, 0.5, patients, resamples=50)
-    main = binary_outcome.row("population", "test", "all <b>test</b> cases", truth=truth, found=found, patients=patients)
+    main = binary_outcome.row("population", "test", "all <b>test</b> cases", truth=truth, found=found,
+                              patients=patients)
     small = binary_outcome.row("sex", "unknown", "fewer than 10 events: no figures", truth=truth[:4], found={},
                                patients=patients[:4])
     return {
@@ -34,11 +35,12 @@ def made_figures(manifest: Manifest) -> dict[str, Any]:
         "data": {"name": "none", "split": "test", "licence": "none", "sha256": "0" * 64},
         "method": {"interval": "bootstrap", "unit": "patient", "resamples": 50, "seed": 1, "ece": "15 bins",
                    "bars": "a bar is met when the value keeps it"},
-        "rows": [main, small], "bars": [bar("AUROC", ">=", 0.5, found["auroc"]), bar("AUPRC", ">=", 0.99, {"value": 0.5})],
+        "rows": [main, small],
+        "bars": [bar("AUROC", ">=", 0.5, found["auroc"]), bar("AUPRC", ">=", 0.99, {"value": 0.5})],
         "curves": binary_outcome.curves(truth, p, patients, resamples=20),
         "confusion": binary_outcome.confusion(truth, p, 0.5),
-        "refusals": [{"set": name, "what": "x", "gross": True, "refused": {"value": 1.0, "low": 0.9, "high": 1.0, "n": 9},
-                      "reasons": {"blank": 9}} for name in ("children", "blank")],
+        "refusals": [{"set": name, "what": "x", "gross": True, "reasons": {"blank": 9},
+                      "refused": {"value": 1.0, "low": 0.9, "high": 1.0, "n": 9}} for name in ("children", "blank")],
         "audits": {"completeness_max_error": 1e-7, "deletion": {"map": found["brier"], "met": True}},
         "references": [{"name": "older score", "n": 5, "auroc": found["auroc"]}], "rejected": [], "unknown": ["sex"],
     }
@@ -101,8 +103,8 @@ def test_the_page_says_that_it_holds_real_images_only_when_it_does(release: Path
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    (0.9654, "0.965"), (None, "–"), (0.0, "0.000"), (1e-7, "1e-07"), (12345, "12\u202f345"), ([0.9, 1.1], "0.900 to 1.100"),
-    (True, "True"),
+    (0.9654, "0.965"), (None, "–"), (0.0, "0.000"), (1e-7, "1e-07"), (12345, "12\u202f345"), (True, "True"),
+    ([0.9, 1.1], "0.900 to 1.100"),
 ])
 def test_numbers_are_written_for_a_reader(value: Any, text: str) -> None:
     assert report.number(value) == text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +148,7 @@ def _dx(
     syntax: UID = ExplicitVRLittleEndian,
     *,
     name: str = "",
-    **changes: object,
+    **changes: Any,
 ) -> Refused:
     stem = f"{reason.value}_{name}" if name else reason.value
     return _one(
