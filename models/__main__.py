@@ -84,7 +84,7 @@ def check_release(
 
 
 @app.command("score")
-def score(  # noqa: PLR0917  typer reads the command line from the signature
+def score(
     release: ReleaseArgument,
     files: Annotated[
         list[Path], typer.Argument(help="DICOM files or folders, NIfTI, PNG, JPEG, FHIR Bundles (JSON) or CSV.")

@@ -34,8 +34,8 @@ def describe(manifest: Manifest) -> str:
 def main_reason(result: Prediction) -> str:
     """Return the strongest part of the explanation in a few words."""
     explanation = result.explanation
-    if explanation.contributions:
-        first = max(explanation.contributions, key=lambda c: abs(c.logit))
+    if explanation.measurements:
+        first = max(explanation.measurements, key=lambda c: abs(c.logit))
         return f"{first.label}: odds x {first.odds_multiplier:.2g}"
     if explanation.mask is not None:
         return f"mask of {', '.join(explanation.mask.names)}"

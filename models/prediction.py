@@ -109,6 +109,7 @@ class Explanation:
     bias: dict[str, float] = field(default_factory=dict)
     heatmaps: tuple[Heatmap, ...] = ()
     contributions: tuple[Contribution, ...] = ()
+    measurements: tuple[Contribution, ...] = ()  # the contributions gathered by what was measured; the same sum
     mask: Mask | None = None
     completeness_error: float = 0.0
     completeness_tolerance: float = 0.0

@@ -85,6 +85,7 @@ class ExplanationAnswer(_Answer):
     bias: dict[str, float]
     heatmaps: list[HeatmapAnswer]
     contributions: list[ContributionAnswer]
+    measurements: list[ContributionAnswer]
     mask: MaskAnswer | None
     completeness_error: float
     completeness_tolerance: float
@@ -252,6 +253,7 @@ def _explanation(one: Explanation, language: Language, arrays: bool) -> Explanat
         method=one.method, baseline=one.baseline, bias=one.bias,
         heatmaps=[_heatmap(heatmap, arrays) for heatmap in one.heatmaps],
         contributions=[_contribution(part, language) for part in one.contributions],
+        measurements=[_contribution(part, language) for part in one.measurements],
         mask=None if one.mask is None else _mask(one.mask, arrays),
         completeness_error=one.completeness_error, completeness_tolerance=one.completeness_tolerance,
         note=_in(language, one.note, one.note_fr),

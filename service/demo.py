@@ -145,8 +145,8 @@ def reason(result: dict[str, Any]) -> str:
     if result["status"] == "refused":
         return str(result["message"])
     explanation = result["explanation"]
-    if explanation["contributions"]:
-        strongest = sorted(explanation["contributions"], key=lambda part: -abs(part["logit"]))[:2]
+    if explanation["measurements"]:
+        strongest = sorted(explanation["measurements"], key=lambda part: -abs(part["logit"]))[:2]
         return "\n".join(f"{_measured(part)}: odds × {part['odds_multiplier']:.2f}" for part in strongest)
     if explanation["mask"]:
         return f"contours on {explanation['mask']['shape'][0]} slices"

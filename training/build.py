@@ -7,6 +7,7 @@ is not read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def build_radiograph(recipe: Recipe, checkpoint: Path, root: Path, folder: Path)
     logits = np.concatenate([_run(net, pixels)["logits"] for pixels in seen])
     calibrations = [platt(np.tile(truth[:, k], len(seen)), logits[:, k]) for k in range(logits.shape[1])]
     bounds = np.cumsum([0, *(stage[-1].second[0].out_channels for stage in net.stages)])
-    populations = [population(pooled[:, a:b], classes) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    populations = [population(pooled[:, a:b], classes) for a, b in pairwise(bounds)]
     graph = RadiographGraph(net, calibrations, populations).eval()
 
     size = val_pixels.shape[1:]

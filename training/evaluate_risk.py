@@ -64,7 +64,7 @@ def evaluate_risk(model: Model, root: Path, *, quick: bool, say: Callable[[str],
     )
 
 
-def _row(by: str, group: str, what: str, y: Array, p: Array, stays: list[str], threshold: float | None,  # noqa: PLR0917
+def _row(by: str, group: str, what: str, y: Array, p: Array, stays: list[str], threshold: float | None,
          resamples: int, *, brief: bool = False) -> dict[str, Any]:
     found = binary_outcome.figures(y, p, threshold, stays, resamples=resamples, brief=brief)
     return binary_outcome.row(by, group, what, truth=y, found=found, patients=stays)
@@ -101,7 +101,7 @@ def _saps(source: Path, cases: list[challenge2012.Case], y: Array, resamples: in
     }
 
 
-def _boosted(model: Model, source: Path, features: NDArray[np.float32], y: Array, p: Array,  # noqa: PLR0917
+def _boosted(model: Model, source: Path, features: NDArray[np.float32], y: Array, p: Array,
              stays: list[str]) -> list[dict[str, Any]]:
     """Fit LightGBM to the same features of the training stays: the cost of intelligibility, paired by stay."""
     try:

@@ -6,7 +6,6 @@ serving.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from pathlib import Path
@@ -109,7 +108,7 @@ def fit(recipe: Recipe, out: Path, root: Path, *, quick: bool = False, threads: 
                 "schedule": schedule.state_dict(), "torch": str(torch.__version__),
             }
             torch.save(state, checkpoint.with_suffix(".part"))
-            os.replace(checkpoint.with_suffix(".part"), checkpoint)  # a kill leaves the old one whole
+            checkpoint.with_suffix(".part").replace(checkpoint)  # a kill leaves the old one whole
     return checkpoint
 
 

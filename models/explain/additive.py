@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import exp
 from typing import Any, Literal
 
@@ -26,14 +27,15 @@ def explain(
     by_name = {feature.name: feature for feature in manifest.features}
     values = dict(zip(by_name, case.graph_input[0].tolist(), strict=True))
     gap = abs(bias + float(parts.sum(dtype=np.float64)) - logit)
+    contributions = tuple(
+        _contribution(term, by_name, values, part) for term, part in zip(manifest.terms, parts.tolist(), strict=True)
+    )
     return Explanation(
         explains.method,
         explains.baseline,
         {findings[0].name: bias},
-        contributions=tuple(
-            _contribution(term, by_name, values, part)
-            for term, part in zip(manifest.terms, parts.tolist(), strict=True)
-        ),
+        contributions=contributions,
+        measurements=_by_measurement(manifest, by_name, contributions),
         completeness_error=gap / (1 + abs(logit)),
         completeness_tolerance=explains.completeness_tolerance,
         note=explains.note,
@@ -49,6 +51,43 @@ def strongest(
     raising = [part for part in ordered if part.logit > 0][-up:][::-1]
     shown = [*raising, *[part for part in ordered if part.logit < 0][:down]]
     return shown, [part for part in ordered if part not in shown]
+
+
+def _by_measurement(
+    manifest: Manifest, features: dict[str, Feature], contributions: tuple[Contribution, ...]
+) -> tuple[Contribution, ...]:
+    """Gather contributions by the code that was measured, in the order of their first term.
+
+    Terms of one measurement overlap (latest, lowest, trend), so only their sum can be read on its own. A pair is shared
+    half and half, as Shapley's value shares the interaction of two (1953). The sum stays the sum. Each measurement
+    shows its latest value, or else that of its strongest term.
+    """
+    logits: dict[str, float] = {}
+    told: dict[str, list[tuple[bool, float, Contribution]]] = {}
+    for term, part in zip(manifest.terms, contributions, strict=True):
+        for name in term.features:
+            measured = str(features[name].params.get("code", name))
+            logits[measured] = logits.get(measured, 0.0) + part.logit / len(term.features)
+            if len(term.features) == 1:
+                latest = features[name].function in ("last", "static")
+                told.setdefault(measured, []).append((latest, abs(part.logit), part))
+            else:
+                told.setdefault(measured, [])
+    gathered = []
+    for measured, logit in logits.items():
+        terms = told[measured]
+        multiplier = exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, logit)))
+        if not terms:  # only known from pairs
+            gathered.append(Contribution(measured, measured, measured, None, "", logit, multiplier, False))
+            continue
+        shown = max(terms, key=lambda one: one[:2])[2]
+        more = len(terms) - 1
+        gathered.append(replace(
+            shown, term=measured, logit=logit, odds_multiplier=multiplier,
+            label=shown.label + (f" (and {more} more)" if more else ""),
+            label_fr=shown.label_fr + (f" (et {more} de plus)" if more else ""),
+        ))
+    return tuple(gathered)
 
 
 def _contribution(term: Term, features: dict[str, Feature], values: dict[str, float], part: float) -> Contribution:

@@ -31,6 +31,7 @@ LABEL_STYLES = (("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#CC79A7", "dotted
 RAISES, LOWERS, NEUTRAL, INK = "#B2552D", "#2F6FA7", "#9AA0A6", "#1F2328"
 UP, DOWN = 5, 3  # parts shown each way; more is not read
 OPACITY = 0.55
+LINE_INCH = 0.21
 
 
 def draw(result: Result, source: Volume | None = None, *, language: Language = "fr") -> bytes:
@@ -49,7 +50,9 @@ def radiograph_png(source: Volume, result: Result, *, language: Language = "fr")
     if isinstance(result, Refusal):
         return refusal_png(result, source, language=language)
     maps = result.explanation.heatmaps[:2]
-    figure, panels = _figure(1 + max(1, len(maps)), language)
+    figure, panels = _figure(1 + max(1, len(maps)), language, lines=len(result.findings))
+    if maps:
+        figure.subplots_adjust(right=0.9, wspace=0.3)  # room for the colour bars and their labels
     pixels = source.voxels[0]
     _show(panels[0], pixels, source, _word("original", language))
     labels = {finding.name: _label(finding, language) for finding in result.findings}
@@ -82,7 +85,9 @@ def slices_png(source: Volume, result: Result, *, language: Language = "fr", cou
     mask = result.explanation.mask
     labels = np.zeros(source.shape, np.uint8) if mask is None else mask.labels
     places = _best_slices(labels, count)
-    figure, panels = _figure(len(places), language, width=max(7.5, 2.6 * len(places)), height=4.8)
+    figure, panels = _figure(
+        len(places), language, width=max(7.5, 2.6 * len(places)), height=4.8, lines=len(result.findings)
+    )
     names = {finding.name: finding for finding in result.findings}
     low, high = np.percentile(source.voxels, (0.5, 99.5))
     for panel, z in zip(panels, places, strict=True):
@@ -106,13 +111,13 @@ def risk_png(result: Result, *, language: Language = "fr") -> bytes:
     """Draw what raises and what lowers the risk: at most five and three parts, the rest as one."""
     if isinstance(result, Refusal):
         return refusal_png(result, language=language)
-    shown, rest = strongest(result.explanation.contributions, up=UP, down=DOWN)
+    shown, rest = strongest(result.explanation.measurements, up=UP, down=DOWN)
     rows = [(_part_label(part, language), part.logit, part.missing) for part in shown]
     if rest:
         rows.append((_word("others", language, n=len(rest)), float(sum(part.logit for part in rest)), False))
     figure, (panel,) = _figure(1, language, height=3.2 + 0.45 * max(len(rows), 4), width=9.5)
     height = float(figure.get_size_inches()[1])
-    figure.subplots_adjust(left=0.3, bottom=1.75 / height)  # room for the labels, and for the axis above the text
+    figure.subplots_adjust(left=0.38, bottom=1.75 / height)  # room for the labels, and for the axis above the text
     for place, (_, logit, missing) in enumerate(rows):
         colour = NEUTRAL if place == len(shown) else RAISES if logit > 0 else LOWERS
         panel.barh(place, logit, color=colour, hatch="///" if missing else None, edgecolor="white", height=0.66)
@@ -169,16 +174,21 @@ def refusal_png(result: Refusal, source: Volume | None = None, *, language: Lang
 
 
 def _figure(
-    panels: int, language: Language, *, height: float = 5.4, width: float | None = None
+    panels: int, language: Language, *, height: float = 5.4, width: float | None = None, lines: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a row of axes below the title that every picture carries, in both languages."""
+    """Return a figure with a row of axes below the title that every picture carries, in both languages.
+
+    ``lines`` is how many findings will be written below the axes: the figure grows with them.
+    """
+    height += LINE_INCH * (lines - 1)
     figure = Figure(figsize=(width or max(7.5, 4.2 * panels), height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     other: Language = "en" if language == "fr" else "fr"
     figure.suptitle(_word("title", language), fontsize=11, fontweight="bold", color=INK, y=0.985)
     figure.text(0.5, 1 - 0.42 / height, _word("title", other), ha="center", va="center", fontsize=8, color=INK)
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    figure.subplots_adjust(left=0.03, right=0.97, top=1 - 0.85 / height, bottom=1.15 / height, wspace=0.12)
+    figure.subplots_adjust(left=0.03, right=0.97, top=1 - 0.85 / height, bottom=(1.15 + LINE_INCH * (lines - 1)) / height,
+                           wspace=0.12)
     return figure, list(axes)
 
 
@@ -200,7 +210,10 @@ def _write_findings(figure: Figure, result: Prediction, language: Language) -> N
     lines = [_finding_line(finding, language) for finding in result.findings]
     note = result.explanation.note_fr if language == "fr" else result.explanation.note
     height = float(figure.get_size_inches()[1])
-    figure.text(0.03, 0.92 / height, "   ·   ".join(lines), fontsize=9.5, fontweight="bold", color=INK, va="center")
+    for place, line in enumerate(lines):  # the first finding is the main one
+        above = 0.92 + LINE_INCH * (len(lines) - 1 - place)
+        weight = "bold" if place == 0 else "normal"
+        figure.text(0.03, above / height, line, fontsize=9.5, fontweight=weight, color=INK, va="center")
     wide = int(float(figure.get_size_inches()[0]) * 15)
     figure.text(0.03, 0.52 / height, textwrap.fill(note, wide), fontsize=8, color=INK, va="center")
     identity = result.identity

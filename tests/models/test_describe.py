@@ -87,5 +87,5 @@ def test_main_reason_is_a_few_words(tmp_path: Path) -> None:
         "heat map of pneumonia",
         "below the threshold: no map",
         "mask of anterior, posterior",
-        "Glasgow score, lowest: odds x 9.5",
+        "Glasgow score, lowest: odds x 9.3",
     ]

@@ -116,7 +116,7 @@ def test_a_result_is_held_against_everything_expected_of_it(wanted: dict[str, An
 ])
 def test_a_contribution_reads_as_a_clinician_says_it(part: dict[str, Any], expected: str) -> None:
     assert f"{expected}: odds × 1.50" == demo.reason({
-        "status": "scored", "explanation": {"contributions": [{**part, "logit": 0.4, "odds_multiplier": 1.5}]}})
+        "status": "scored", "explanation": {"measurements": [{**part, "logit": 0.4, "odds_multiplier": 1.5}]}})
 
 
 def test_square_brackets_of_a_unit_or_a_message_are_shown_not_read_as_style() -> None:

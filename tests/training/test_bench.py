@@ -21,7 +21,9 @@ from tests.make import dicom_bytes, mr_series, radiograph_dataset, radiograph_pi
 from training.bench import graphs, inputs, run, volume
 from training.bench.measure import Samples, interleave, ratio
 from training.bench.report import Row, dearer, faster, missing
-from training.bench.volume import direct_flops, windows
+from training.bench.volume import windows
+from training.nets.radiograph import RadiographNet
+from training.nets.radiograph_rows import RadiographRowsNet
 from training.nets.volume import VolumeNet
 from training.nets.volume_2d import SlicedVolumeNet, filtering
 
@@ -89,12 +91,9 @@ def test_windows_are_counted_as_monai_lays_them() -> None:
         assert windows(size, (40, 56, 40)) == len(dense_patch_slices(size, (40, 56, 40), step))
 
 
-def test_direct_arithmetic_of_a_volume_net() -> None:
-    net = torch.nn.Conv3d(2, 3, 3, padding=1)
-    wrapped = torch.nn.Module()
-    wrapped.conv = net
-    wrapped.forward = lambda x: {"logits": net(x.repeat(1, 2, 1, 1, 1))}  # type: ignore[method-assign]
-    assert direct_flops(wrapped, (4, 4, 4)) == 2.0 * 3 * 64 * 2 * 27
+def test_direct_arithmetic_is_that_of_the_convolutions() -> None:
+    net = torch.nn.Sequential(torch.nn.Conv3d(2, 3, 3, padding=1), torch.nn.Flatten(2), torch.nn.ReLU())
+    assert graphs.direct_flops(net, np.ones((1, 2, 4, 4, 4), np.float32)) == 2.0 * 3 * 64 * 2 * 27
 
 
 @pytest.mark.parametrize("m", [2, 4, 5, 8])
@@ -105,16 +104,31 @@ def test_minimal_filtering_is_a_correlation(m: int) -> None:
     assert np.allclose(a @ ((c @ g) * (b @ d)), np.correlate(d, g, mode="valid"), atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 16, 16, 16), (2, 1, 24, 32, 16), (1, 1, 40, 16, 24), (1, 1, 56, 16, 16)])
-def test_the_serving_form_of_a_volume_net_gives_its_numbers(shape: tuple[int, ...]) -> None:
+def lived_in(net: torch.nn.Module) -> Any:
+    """Give the batch normalisations statistics as after training."""
     torch.manual_seed(0)
-    net = VolumeNet(widths=(8, 8, 16, 16)).eval()
     for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.2)
+    return net.eval()
+
+
+@pytest.mark.parametrize(("size", "tiles"), [((192, 192), (8, 8, 6)), ((96, 128), (0, 4, 2)), ((64, 64), (6, 0, 4))])
+def test_the_serving_form_of_a_radiograph_net_gives_its_numbers(size: tuple[int, int], tiles: tuple[int, ...]) -> None:
+    net = lived_in(RadiographNet(width=8, blocks=(1, 2, 2)))
+    pixels = torch.rand((2, 1, *size)) * 255
+    with torch.no_grad():
+        expected, found = net(pixels), RadiographRowsNet(net, size, tiles).eval()(pixels)
+    for role in ("maps", "logits", "domain", "pooled"):
+        assert float((expected[role] - found[role]).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16, 16), (2, 1, 24, 32, 16), (1, 1, 40, 16, 24), (1, 1, 56, 16, 16)])
+def test_the_serving_form_of_a_volume_net_gives_its_numbers(shape: tuple[int, ...]) -> None:
+    net = lived_in(VolumeNet(widths=(8, 8, 16, 16)))
     voxels = torch.rand(shape) * 255
     with torch.no_grad():
         expected, found = net(voxels), SlicedVolumeNet(net).eval()(voxels)

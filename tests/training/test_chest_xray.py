@@ -56,7 +56,8 @@ def test_image_missing_on_disk_is_named(tmp_path: Path) -> None:
 def test_real_splits_share_no_patient_and_keep_the_official_test_images() -> None:
     cases = {split: chest_xray.load(data_root(), split) for split in ("train", "val", "test")}
     patients = [{c.patient for c in part} for part in cases.values()]
-    assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
+    assert patients[0].isdisjoint(patients[1])
+    assert patients[2].isdisjoint(patients[0] | patients[1])
     assert all(c.official_split != "test" for c in cases["train"] + cases["val"])
     assert sum(c.official_split == "test" for c in cases["test"]) == 618
     assert all(c.lung_mask is None or c.lung_mask.is_file() for part in cases.values() for c in part)

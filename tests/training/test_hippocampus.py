@@ -79,4 +79,5 @@ def test_planted_label_of_another_organ_is_rejected_beside_any_image() -> None:
 @needs_data
 def test_subjects_are_whole_in_the_real_splits() -> None:
     subjects = [{c.subject for c in hippocampus.load(data_root(), split)} for split in ("train", "val", "test")]
-    assert not (subjects[0] & subjects[1] or subjects[0] & subjects[2] or subjects[1] & subjects[2])
+    assert subjects[0].isdisjoint(subjects[1])
+    assert subjects[2].isdisjoint(subjects[0] | subjects[1])

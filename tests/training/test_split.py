@@ -26,7 +26,7 @@ def test_split_of_a_patient_never_changes(patient: str, seed: int) -> None:
 
 
 def test_shares_are_kept() -> None:
-    counts = {name: 0 for name in ("train", "val", "test")}
+    counts = dict.fromkeys(("train", "val", "test"), 0)
     for i in range(5000):
         counts[split_of(str(i), seed=1)] += 1
     assert counts["train"] / 5000 == pytest.approx(0.7, abs=0.03)

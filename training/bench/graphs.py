@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import helper
 
@@ -59,6 +60,25 @@ def flops(path: Path, feed: dict[str, NDArray[Any]]) -> dict[str, float]:
     total: dict[str, float] = {}
     for node in counted:
         total[node.op_type] = total.get(node.op_type, 0.0) + _node_flops(node, shapes)
+    return total
+
+
+def direct_flops(net: torch.nn.Module, batch: NDArray[Any]) -> float:
+    """Return the floating-point operations of a torch network's convolutions done directly, on one batch."""
+    total = 0.0
+
+    def count(conv: Any, _: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        total += 2.0 * output.numel() * conv.weight[0].numel()
+
+    kinds = (torch.nn.Conv2d, torch.nn.Conv3d)
+    hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, kinds)]
+    try:
+        with torch.inference_mode():
+            net(torch.from_numpy(batch))
+    finally:
+        for hook in hooks:
+            hook.remove()
     return total
 
 

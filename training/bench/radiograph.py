@@ -15,7 +15,7 @@ from models.model import Model
 from models.session import SessionOptions
 from models.volume import Volume
 from training import recipe as recipes
-from training.bench.graphs import cut, flops, open_graph
+from training.bench.graphs import cut, direct_flops, flops, open_graph
 from training.bench.machine import cpu_flags, gemm_calls, gemm_gflops
 from training.bench.measure import Call, Samples, interleave
 from training.bench.report import Row, dearer, faster, missing
@@ -47,9 +47,10 @@ def _explaining(model: Model, one: NDArray[Any], seconds: float, *, batch: int) 
 
 def _explained(model: Model, volume: Volume, one: NDArray[Any], seconds: float) -> list[Row]:
     """One explained image: Model.predict from the decoded image, against torch eager with a Grad-CAM of one finding."""
+    net = _net()
     calls: dict[str, Call] = {
-        "predict": lambda: model.predict(volume), "session": lambda: model.session.run(one), **_torch_calls(one),
-        **gemm_calls(),
+        "predict": lambda: model.predict(volume), "session": lambda: model.session.run(one),
+        **_torch_calls(net, one), **gemm_calls(),
     }
     precisions, causes = _openvino_models(model)
     calls |= {name: (lambda other=other: other.predict(volume)) for name, other in precisions.items()}
@@ -68,27 +69,36 @@ def _explained(model: Model, volume: Volume, one: NDArray[Any], seconds: float) 
         title = f"over torch eager + grad-cam, on {name}"
         rows.append(faster(PART, title, times["gradcam"], times[name], bar=bar) if name in times
                     else missing(PART, title, causes[name], bar=bar))
-    return [*rows, *peak_rows(PART, times, flops(model.folder / "model.onnx", {model.manifest.graph.input: one}),
-                              causes.get("openvino bf16", "see the ratio above"))]
+    counted = flops(model.folder / "model.onnx", {model.manifest.graph.input: one})
+    bf16 = causes.get("openvino bf16", "see the ratio above")
+    return [*rows, *peak_rows(PART, times, counted, direct_flops(net, one), bf16)]
 
 
-def peak_rows(part: str, times: dict[str, Samples], counted: dict[str, float], bf16: str) -> list[Row]:
-    """Say which share of the best GEMM of the same run the graph reaches, by the arithmetic it really does."""
+def peak_rows(part: str, times: dict[str, Samples], counted: dict[str, float], direct: float, bf16: str) -> list[Row]:
+    """Say which share of the best GEMM of the same run the graph reaches, by the arithmetic it really does.
+
+    ``counted`` is that arithmetic by kind; ``direct`` is what the network's convolutions would take done directly.
+    """
     peak = max(gemm_gflops(one.least_ms / 1000) for name, one in times.items() if name.startswith("gemm"))
     done = sum(counted.values()) / (times["session"].least_ms / 1000) / 1e9
     parts = ", ".join(f"{kind} {value / 1e9:.3f}" for kind, value in counted.items())
     return [
         Row(part, "share of the best fp32 GEMM", 100 * done / peak, "%", bar=PEAK_BAR,
             note=f"{done:.0f} of {peak:.0f} GFLOP/s; GFLOP a run: {parts or 'none'}",
-            times={"gflops": done, "peak_gflops": peak, "flop": counted}),
+            times={"gflops": done, "peak_gflops": peak, "flop": counted, "direct_flop": direct}),
+        Row(part, "arithmetic of the graph over that of direct convolution", sum(counted.values()) / direct, "x",
+            better="less", note=f"directly {direct / 1e9:.2f} GFLOP"),
         missing(part, "share of the best bf16 GEMM", bf16, bar=PEAK_BF16_BAR),
     ]
 
 
-def _torch_calls(one: NDArray[Any]) -> dict[str, Call]:
+def _net() -> Any:
     """The same architecture in torch eager, with fresh weights: what it costs does not depend on them."""
     settings = recipes.read("chest_xray_pediatric").net
-    net = NETS[settings.pop("name")](**settings).eval()
+    return NETS[settings.pop("name")](**settings).eval()
+
+
+def _torch_calls(net: Any, one: NDArray[Any]) -> dict[str, Call]:
     logits = _Logits(net)
     pixels = torch.from_numpy(one)
 

@@ -14,7 +14,7 @@ from models.errors import BrokenModel
 from models.model import NEEDED, Model
 from models.volume import Volume
 from training import recipe as recipes
-from training.bench.graphs import flops
+from training.bench.graphs import direct_flops, flops
 from training.bench.machine import gemm_calls
 from training.bench.measure import Call, interleave
 from training.bench.radiograph import open_on, peak_rows
@@ -59,11 +59,7 @@ def bench_volume(model: Model, volume: Volume, seconds: float) -> list[Row]:
         *_whole(model, net, one, window, seconds),
     ]
     counted = flops(model.folder / "model.onnx", {model.manifest.graph.input: one})
-    direct = direct_flops(net, one.shape[2:])
-    rows += peak_rows(PART, times, counted, "not measured for volumes")
-    rows.append(Row(PART, "arithmetic of the graph over that of the 3-D convolutions", sum(counted.values()) / direct,
-                    "x", note=f"3-D convolutions: {direct / 1e9:.2f} GFLOP"))
-    return rows
+    return [*rows, *peak_rows(PART, times, counted, direct_flops(net, one), "not measured for volumes")]
 
 
 def _whole(model: Model, net: torch.nn.Module, one: NDArray[Any], window: tuple[int, ...], seconds: float) -> list[Row]:
@@ -89,23 +85,6 @@ def windows(size: tuple[int, ...], window: tuple[int, ...], overlap: float = OVE
         1 if have <= side else math.ceil((have - side) / max(1, int(side * (1 - overlap)))) + 1
         for have, side in zip(size, window, strict=True)
     )
-
-
-def direct_flops(net: torch.nn.Module, size: tuple[int, ...]) -> float:
-    """Return the floating-point operations of the network's 3-D convolutions on one volume of ``size``."""
-    total = 0.0
-
-    def count(conv: Any, _: Any, output: torch.Tensor) -> None:
-        nonlocal total
-        total += 2.0 * output.numel() * conv.weight[0].numel()
-
-    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, torch.nn.Conv3d)]
-    try:
-        _labels(net, np.zeros((1, 1, *size), np.float32))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
 
 
 def _net() -> torch.nn.Module:

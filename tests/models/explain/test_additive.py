@@ -24,6 +24,26 @@ def test_every_term_is_named_in_the_order_of_the_graph(risk: Model) -> None:
     assert parts[4].value is None
 
 
+def test_measurements_gather_the_terms_of_one_code_and_keep_the_sum(risk: Model) -> None:
+    explanation = risk.predict(icu_record(gcs=6)).explanation
+    codes = {f.params.get("code", f.name) for f in risk.manifest.features}
+    assert {part.term for part in explanation.measurements} <= codes
+    assert sum(part.logit for part in explanation.measurements) == pytest.approx(
+        sum(part.logit for part in explanation.contributions)
+    )
+
+
+def test_a_pair_is_shared_half_and_half(risk: Model) -> None:
+    explanation = risk.predict(icu_record(gcs=3)).explanation
+    by_term = {part.term: part.logit for part in explanation.contributions}
+    pairs = [t for t in risk.manifest.terms if len(t.features) == 2]
+    age = next(f.name for f in risk.manifest.features if f.params.get("code") == "age_years" or f.name == "age")
+    halves = sum(by_term[t.name] / 2 for t in pairs if age in t.features)
+    gathered = next(p for p in explanation.measurements if p.label.startswith("Age"))
+    single = sum(by_term[t.name] for t in risk.manifest.terms if t.features == [age])
+    assert gathered.logit == pytest.approx(single + halves)
+
+
 def test_a_value_is_told_low_usual_or_high_by_its_reference_range(risk: Model) -> None:
     parts = {
         part.term: part for part in risk.predict(icu_record(gcs=8, creatinine_mg_dl=4.0)).explanation.contributions
