@@ -1,4 +1,4 @@
-"""The command line of the training room: fit | evaluate | release | bench | samples."""
+"""The command line of the training room: fit | evaluate | release | bench | samples | readme."""
 
 from __future__ import annotations
 
@@ -127,6 +127,15 @@ def samples(
     from training.samples.make import make
 
     make(_data(data), out, seed)
+
+
+@app.command()
+def readme() -> None:
+    """Write the tables of the README from the releases' evaluation.json and the committed bench results."""
+    from training.readme import README, fill
+
+    fill()
+    console.print(f"written: {README}")
 
 
 if __name__ == "__main__":

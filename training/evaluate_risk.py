@@ -114,7 +114,7 @@ def _boosted(model: Model, source: Path, features: NDArray[np.float32], y: Array
     booster = lightgbm.LGBMClassifier(n_estimators=600, learning_rate=0.03, num_leaves=15, min_child_samples=40,
                                       subsample=0.8, subsample_freq=1, colsample_bytree=0.5, reg_lambda=5.0,
                                       random_state=1, n_jobs=1, verbose=-1)
-    booster.fit(x, [c.label for c in train], eval_set=[(x_val, [c.label for c in val])],
+    booster.fit(x, [c.label for c in train], eval_X=(x_val,), eval_y=([c.label for c in val],),
                 eval_metric="binary_logloss", callbacks=[lightgbm.early_stopping(50, verbose=False)])
     q = np.asarray(booster.booster_.predict(features), dtype=np.float64)
     ours, theirs = bootstrap.auroc_of(y, p), bootstrap.auroc_of(y, q)

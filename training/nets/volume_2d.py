@@ -93,15 +93,16 @@ class Slices(nn.Module):
         found: Tensor = self.conv(mixed)
         return found
 
-    def slices(self, phases: Tensor, batch: int, z: int) -> Tensor:
-        """Return (batch, z, outputs, y, x) from what ``phases`` gave."""
+    def slices(self, phases: Tensor, like: Tensor) -> Tensor:
+        """Return (batch, z, outputs, y, x) from what ``phases`` gave, on the grid of ``like``."""
+        batch, z, _, rows, columns = like.shape  # not of phases: a shape node there would hinder fusion in onnxruntime
         tiles = (z + self.m - 1) // self.m
-        outputs, rows, columns = phases.shape[1] // self.n, phases.shape[2], phases.shape[3]
+        outputs = self.conv.out_channels // self.n
         flat = self.leave[:z, : tiles * self.n] @ phases.reshape(batch, tiles * self.n, outputs * rows * columns)
         return flat.reshape(batch, z, outputs, rows, columns)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.slices(self.phases(x), x.shape[0], x.shape[1])
+        return self.slices(self.phases(x), x)
 
 
 class Gather(nn.Module):
@@ -121,7 +122,7 @@ class Gather(nn.Module):
         fewer = z // self.stride
         near = self.enter[: 3 * fewer, :z] @ x.reshape(batch, z, channels * rows * columns)
         found = self.conv(near.reshape(batch * fewer, 3 * channels, rows, columns))
-        return found.reshape(batch, fewer, found.shape[1], found.shape[2], found.shape[3])
+        return found.reshape(batch, fewer, self.conv.out_channels, rows // self.stride, columns // self.stride)
 
 
 class SlicedVolumeNet(nn.Module):
@@ -151,7 +152,6 @@ class SlicedVolumeNet(nn.Module):
 
     def forward(self, voxels: Tensor) -> dict[str, Tensor]:
         """Return class logits (batch, classes, z, y, x) and the pooled bottleneck (batch, channels)."""
-        batch = voxels.shape[0]
         x = self.normalise(voxels).transpose(1, 2)  # (batch, z, channels, y, x) from here on
         x = torch.relu(self.second(torch.relu(self.first(x))))
         skips = []
@@ -162,16 +162,16 @@ class SlicedVolumeNet(nn.Module):
         for squeeze, below, beside, after in zip(self.squeeze, self.below, self.beside, self.after, strict=True):
             skip = skips.pop()
             phases = below.phases(_by_slice(squeeze, x)) + beside.phases(skip)
-            x = torch.relu(beside.slices(phases, batch, skip.shape[1]))
+            x = torch.relu(beside.slices(phases, skip))
             if isinstance(after, Slices):
                 x = torch.relu(after(x))
         return {"logits": _by_slice(self.head, x).transpose(1, 2), "pooled": pooled}
 
 
-def _by_slice(conv: nn.Module, x: Tensor) -> Tensor:
+def _by_slice(conv: nn.Conv2d, x: Tensor) -> Tensor:
     batch, z, channels, rows, columns = x.shape
     found = conv(x.reshape(batch * z, channels, rows, columns))
-    return found.reshape(batch, z, found.shape[1], rows, columns)
+    return found.reshape(batch, z, conv.out_channels, rows, columns)
 
 
 def _folded(unit: nn.Sequential) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,48 @@
+"""The README says what the releases and the bench say, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from training import readme
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def part(name: str) -> str:
+    found = re.search(rf"<!-- {name}: begin -->\n(.*?)<!-- {name}: end -->", TEXT, flags=re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
+def test_figures_are_those_of_the_releases() -> None:
+    assert readme.figures() == part("figures")
+
+
+def test_speed_is_that_of_the_committed_bench() -> None:
+    assert readme.speed() == part("speed")
+
+
+def test_every_picture_and_page_it_points_to_is_here() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    missing = [link for link in links if not link.startswith("http") and not (ROOT / link).exists()]
+    assert links
+    assert missing == []
+
+
+def test_every_make_target_it_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"`?make ([a-z-]+)`?", TEXT))
+    assert {"demo", "test", "serve"} <= named
+    assert [target for target in named if not re.search(rf"^{target}:", makefile, flags=re.MULTILINE)] == []
+
+
+def test_commands_explain_themselves() -> None:
+    for room in ("models", "training", "service"):
+        done = subprocess.run([sys.executable, "-m", room, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "Usage" in done.stdout
