@@ -125,8 +125,11 @@ def samples(
 ) -> None:
     """Make data-samples/ again: images from a generative model of the training split, bundles, one file per refusal."""
     from training.samples.make import make
+    from training.samples.pictures import draw_pictures
 
     make(_data(data), out, seed)
+    for picture in draw_pictures(out, SHELF):
+        console.print(f"drawn: {picture}")
 
 
 @app.command()

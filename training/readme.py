@@ -27,7 +27,8 @@ def figures(shelf: Path = SHELF) -> str:
     lines = ["| release | what | reached (95 % interval) | bar | |", "|---|---|---|---|---|"]
     for path in sorted(shelf.glob("*/evaluation.json")):
         for one in json.loads(path.read_text(encoding="utf-8"))["bars"]:
-            lines.append(f"| {path.parent.name} | {one['name']} | {_interval(one)} | {one['rule']} {_bar(one['bar'])} | "
+            name = one["name"].replace("|", r"\|")
+            lines.append(f"| {path.parent.name} | {name} | {_interval(one)} | {one['rule']} {_bar(one['bar'])} | "
                          f"{'met' if one['met'] else '**missed**'} |")
     return "\n".join(lines) + "\n"
 
