@@ -21,6 +21,7 @@ from training.calibrate import platt, population, threshold_at_sensitivity
 from training.data import chest_xray, hippocampus
 from training.export import OPSET, RadiographGraph, VolumeGraph, export
 from training.fit import fitted
+from training.nets.radiograph_rows import RadiographRowsNet
 from training.nets.volume_2d import SlicedVolumeNet
 from training.recipe import Recipe
 from training.registration import measure_registration
@@ -55,8 +56,9 @@ def build_radiograph(recipe: Recipe, checkpoint: Path, root: Path, folder: Path)
     adult_ood = _outputs(graph, chest_xray.prepare(grown, recipe.steps))[3]
     threshold = threshold_at_sensitivity(truth[:, 0], probability[:, 0], 0.95)
     place = measure_registration(lambda x: _outputs(graph, x)[1:3], net.stride_px, (int(size[0]), int(size[1])))
-    differences = export(graph, _made_images(recipe.seed, size), folder, input_name="pixels",
-                         roles=["probability", "logit", "map", "ood"])
+    rows = RadiographGraph(RadiographRowsNet(net, (int(size[0]), int(size[1]))), calibrations, populations).eval()
+    differences = export(rows, _made_images(recipe.seed, size), folder, input_name="pixels",
+                         roles=["probability", "logit", "map", "ood"], reference=graph)
     names = ("outsider", "features_early", "features_middle", "features_late")
     meanings = ("The domain head takes the image for an adult's or a spoilt one.", *(
         f"The {depth} features lie far from those of the training children." for depth in ("early", "middle", "late")))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from models.errors import BrokenModel
 from training.calibrate import Calibration, Population
 from training.nets.radiograph import RadiographNet
+from training.nets.radiograph_rows import RadiographRowsNet
 from training.nets.volume import VolumeNet
 from training.nets.volume_2d import SlicedVolumeNet
 
@@ -29,7 +30,9 @@ AGREEMENT = 1e-4
 class RadiographGraph(nn.Module):
     """pixels (batch, 1, rows, columns) → probability, logit, map, ood. See models/README.md for the roles."""
 
-    def __init__(self, net: RadiographNet, calibrations: list[Calibration], populations: list[Population]) -> None:
+    def __init__(
+        self, net: RadiographNet | RadiographRowsNet, calibrations: list[Calibration], populations: list[Population]
+    ) -> None:
         super().__init__()
         self.net = net
         slope = torch.tensor([c.slope for c in calibrations])
@@ -68,7 +71,9 @@ class VolumeGraph(nn.Module):
 
     def forward(self, voxels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         found = self.net(voxels)
-        probability = torch.softmax(found["logits"], dim=1)
+        # Softmax written out: onnxruntime's own over axis 1 transposes the whole volume first.
+        shares = torch.exp(found["logits"] - found["logits"].amax(dim=1, keepdim=True))
+        probability = shares / shares.sum(dim=1, keepdim=True)
         labels = probability.argmax(dim=1)
         parts = [(labels == part).to(torch.float32).sum(dim=(1, 2, 3)) for part in range(1, probability.shape[1])]
         volume_ml = torch.stack(parts, dim=1) / 1000.0  # 1 mm3 voxels
