@@ -1,4 +1,4 @@
-"""The command line of the training room: fit | evaluate | release | bench | samples | readme."""
+"""The command line of the training room: fit | evaluate | release | gate | bench | samples | readme."""
 
 from __future__ import annotations
 
@@ -103,6 +103,31 @@ def release(
     if replace and target.exists():
         shutil.rmtree(target)
     make(chosen, found, _data(data), shelf, report=ROOT / "out" / target.name / "report.html")
+
+
+@app.command()
+def gate(
+    name: Name,
+    backend: Annotated[str, typer.Option(help="openvino, cuda or tensorrt.")] = "openvino",
+    precision: Annotated[str, typer.Option(help="bf16, fp16 or int8.")] = "bf16",
+    data: Data = DATA,
+) -> None:
+    """Measure whether a faster precision may serve, on the validation split; print the entry for the next manifest.
+
+    Run it on a machine that has the precision in hardware (bf16: AMX or AVX512-BF16), else it says little.
+    """
+    from training.data import chest_xray
+    from training.gate import gate as run
+
+    chosen = _recipe(name)
+    if chosen.task != "radiograph":
+        raise typer.BadParameter("The gate is for classifiers of radiographs; other models serve in fp32.")
+    pixels = chest_xray.prepare(chest_xray.load(_data(data), "val"), chosen.steps)[:, None].astype("float32")
+    entry, figures, causes = run(SHELF / f"{name}-{chosen.version}", pixels, backend, precision)
+    console.print(figures)
+    console.print("passed; for manifest.precisions of the next version:" if entry else f"not passed: {'; '.join(causes)}")
+    if entry:
+        console.print_json(entry.model_dump_json())
 
 
 @app.command()
