@@ -151,10 +151,12 @@ def samples(
     """Make data-samples/ again: images from a generative model of the training split, bundles, one file per refusal."""
     from training.samples.make import make
     from training.samples.pictures import draw_pictures
+    from training.samples.sheet import contact_sheet
 
     make(_data(data), out, seed)
     for picture in draw_pictures(out, SHELF):
         console.print(f"drawn: {picture}")
+    console.print(f"to look at: {contact_sheet(out, ROOT / 'out' / 'samples.png')}")
 
 
 @app.command()
