@@ -113,11 +113,16 @@ def fit(recipe: Recipe, out: Path, root: Path, *, quick: bool = False, threads: 
 
 
 def fitted(recipe: Recipe, checkpoint: Path) -> torch.nn.Module:
-    """Return the averaged network of a checkpoint in evaluation mode on the CPU."""
+    """Return the averaged network of a checkpoint in evaluation mode on the CPU.
+
+    Raises ValueError for a checkpoint of ``quick``: a toy is never released.
+    """
     settings = recipe.net
     net = NETS[settings.pop("name")](**settings)
     average = AveragedModel(net)
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if kept["quick"]:
+        raise ValueError(f"{checkpoint} is a toy made with --quick. Fit again without it.")
     average.load_state_dict(kept["average"])
     module: torch.nn.Module = average.module
     return module.eval()

@@ -30,8 +30,8 @@ TASKS = {"radiograph": "image_classification", "volume": "volume_segmentation", 
 def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report: Path | None = None) -> Path:
     """Release ``checkpoint`` as ``shelf/<name>-<version>`` and return the folder.
 
-    Raises FileExistsError when that version is there (raise the version in the recipe instead), and BrokenModel when
-    the result is not sound.
+    Raises FileExistsError when that version is there (raise the version in the recipe instead), ValueError for a
+    checkpoint of ``--quick``, and BrokenModel when the result is not sound.
     """
     target = shelf / f"{recipe.name}-{recipe.version}"
     if target.exists():
@@ -42,6 +42,8 @@ def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report
         folder.mkdir()
         console.print(f"[bold]{target.name}[/bold]: building the graph")
         fields = BUILDERS[recipe.task](recipe, checkpoint, root, folder)
+        if fields["report"].get("quick"):
+            raise ValueError(f"{checkpoint} is a toy made with --quick. Fit again without it.")
         console.print(json.dumps(fields["report"], indent=1))
         (folder / "evaluation.json").write_text("{}\n", encoding="utf-8")
         (folder / "CARD.md").write_text("Not yet evaluated.\n", encoding="utf-8")

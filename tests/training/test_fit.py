@@ -66,3 +66,10 @@ def test_fitted_network_is_in_evaluation_mode(tmp_path: Path) -> None:
     root = radiograph_data(tmp_path / "data")
     net = fitted(radiograph_recipe(), fit(radiograph_recipe(), tmp_path / "run", root, threads=1))
     assert not any(module.training for module in net.modules())
+
+
+def test_toy_of_a_quick_fit_cannot_become_a_release(tmp_path: Path) -> None:
+    root = radiograph_data(tmp_path / "data", per_split=24)
+    checkpoint = fit(radiograph_recipe(), tmp_path / "run", root, quick=True, threads=1)
+    with pytest.raises(ValueError, match="toy"):
+        fitted(radiograph_recipe(), checkpoint)
