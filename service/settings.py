@@ -50,9 +50,33 @@ class Settings(BaseModel):
     upload_timeout_s: float = Field(30.0, gt=0, description="Time for a body to arrive; beyond: 408.")
     timeout_s: float = Field(60.0, gt=0, description="Time to answer once the body is here; beyond: 504.")
     drain_s: int = Field(30, ge=1, description="Time running requests get to finish after SIGTERM.")
+    store: Path = Field(Path("diaphane-data"), description="Folder of the store: received and made objects, database.")
+    database: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL; empty: SQLite in store. "
+                                                           "postgresql+psycopg://user:password@host/name")
+    objects: str = Field("", description="Where files are kept; empty: store/objects. Or s3://bucket/prefix.")
+    objects_endpoint: str = Field("", description="Address of an S3-compatible server that is not Amazon's.")
+    site: Path | None = Field(None, description="TOML file: who may send, where results go, routing rules.")
+    dicomweb: bool = Field(False, description="Answer /dicom-web too (STOW-RS, QIDO-RS, WADO-RS, UPS-RS); opens the store.")
+    dicom_host: str = Field("127.0.0.1", description="Address the C-STORE receiver listens on. Beyond loopback: [[peers]].")
+    dicom_port: int = Field(11112, ge=0, le=65535, description="Its TCP port; 0 takes a free one and prints it.")
+    ae_title: str = Field("DIAPHANE", min_length=1, max_length=16, description="Our application entity title.")
+    any_called_ae: bool = Field(False, description="Accept associations that call us by another title.")
+    tls_cert: Path | None = Field(None, description="DICOM TLS: our certificate chain, PEM. None: no TLS.")
+    tls_key: Path | None = Field(None, description="DICOM TLS: our private key, PEM.")
+    tls_ca: Path | None = Field(None, description="DICOM TLS: whom to trust; peers must then show a certificate.")
+    max_associations: int = Field(64, ge=1, le=1000, description="DIMSE associations at once.")
+    max_instance_mib: int = Field(256, ge=1, description="Largest single object received by DIMSE or STOW-RS.")
+    quiet_s: float = Field(20.0, ge=0, description="A series with no new image for so long is complete.")
+    release_quiet_s: float = Field(3.0, ge=0, description="The same once its association was released.")
+    lease_s: float = Field(60.0, gt=0, description="A worker that is silent for so long has lost its job to another.")
+    max_attempts: int = Field(5, ge=1, description="Tries at a job before it is quarantined.")
+    delivery_attempts: int = Field(0, ge=0, description="Tries at a delivery before it is quarantined; 0: never give up.")
+    decode_timeout_s: float = Field(60.0, gt=0, description="Time to read one series in the decoding process.")
+    decode_memory_mib: int = Field(2048, ge=256, description="Memory of the decoding process.")
+    report_unfit: bool = Field(True, description="Send a result saying so when no model takes an image.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
-    @field_validator("released", mode="before")
+    @field_validator("released", "site", "tls_cert", "tls_key", "tls_ca", mode="before")
     @classmethod
     def _no_folder(cls, value: Any) -> Any:
         return value or None
@@ -98,7 +122,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, **given: Any) -> Sett
 def to_environ(settings: Settings) -> dict[str, str]:
     """Turn settings into the environment that gives them again, for a child process."""
     shown = {name: getattr(settings, name) for name in Settings.model_fields}
-    shown["api_token"] = settings.api_token.get_secret_value()
+    shown |= {name: value.get_secret_value() for name, value in shown.items() if isinstance(value, SecretStr)}
     return {PREFIX + name.upper(): "" if value is None else str(value) for name, value in shown.items()}
 
 

@@ -1,0 +1,168 @@
+"""The site: who may send, where results go and by which rules, in one TOML file named by the setting ``site``.
+
+    [device]        what our objects say of where they were made      [[peers]]  who may send by DIMSE
+    [[targets]]     where results are delivered                       [[rules]]  which images a model is given
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+import zoneinfo
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from service.rules import NUMBERS, Condition, Rule, Span
+from service.settings import SettingsError
+
+# PS3.5 table 6.2-1: 16 characters, no backslash, no blank at either end
+AETitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Device(_Part):
+    """How results name the installation (General Equipment module, PS3.3 C.7.5.1)."""
+
+    institution: str = Field("", max_length=64)
+    station: str = Field("DIAPHANE", max_length=16)
+    language: Literal["en", "fr"] = "en"
+    time_zone: str = ""  # for dates and times of results, such as Europe/Paris; empty: this machine's
+    uid_root: str = Field("2.25", pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=24)
+
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name and name not in zoneinfo.available_timezones():
+            raise ValueError("time_zone must be a name of the IANA database, such as Europe/Paris")
+        return name
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo | None:
+        """The zone of dates and times in results; None: this machine's."""
+        return zoneinfo.ZoneInfo(self.time_zone) if self.time_zone else None
+
+
+class Peer(_Part):
+    """An application entity that may open an association, from anywhere or from the named addresses only."""
+
+    ae_title: AETitle
+    addresses: list[str] = []  # addresses or networks, 10.1.2.3 or 10.1.0.0/16; empty: any
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_networks(cls, addresses: list[str]) -> list[str]:
+        for place, address in enumerate(addresses, start=1):
+            try:
+                ipaddress.ip_network(address, strict=False)
+            except ValueError:
+                raise ValueError(f"number {place} must be an address or a network, such as 10.1.2.3 or 10.1.0.0/16") from None
+        return addresses
+
+
+class Target(_Part):
+    """Where results go: an application entity (dimse) or a DICOMweb server (stow)."""
+
+    name: Name
+    kind: Literal["dimse", "stow"]
+    host: str = ""  # dimse
+    port: int = Field(104, ge=1, le=65535)
+    ae_title: AETitle = "PACS"
+    calling_ae_title: AETitle = "DIAPHANE"
+    tls: bool = False
+    tls_ca: Path | None = None  # dimse and stow: whom to trust; none: the system's
+    tls_cert: Path | None = None  # our certificate, when the target asks for one
+    tls_key: Path | None = None
+    url: str = ""  # stow: the root of the DICOMweb server; /studies is added
+    token: SecretStr = SecretStr("")  # stow: bearer token
+    timeout_s: float = Field(30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.kind == "dimse" and not self.host:
+            raise ValueError("a dimse target needs host")
+        if self.kind == "stow" and not self.url.startswith(("http://", "https://")):
+            raise ValueError("a stow target needs url, starting with http:// or https://")
+        return self
+
+
+class Site(_Part):
+    """The whole file. Empty: any peer on loopback, nothing delivered, every model takes what its manifest accepts."""
+
+    device: Device = Field(default_factory=lambda: Device.model_validate({}))
+    peers: list[Peer] = []
+    targets: list[Target] = []
+    rules: list[Rule] = []  # read from the top: service/rules.py
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        for kind, names in (("target", [one.name for one in self.targets]), ("rule", [one.name for one in self.rules if one.name])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"every {kind} needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_exist(self) -> Self:
+        known = [target.name for target in self.targets]
+        for place, rule in enumerate(self.rules, start=1):
+            for name in rule.targets or ():
+                if name not in known:
+                    raise ValueError(f"{_called(rule, place)} names target {name!r}, which is none of [[targets]]: "
+                                     f"{', '.join(known) or 'there are none'}")
+        return self
+
+
+def read_site(path: Path | None) -> Site:
+    """Read the site file; an empty Site without one. Raises SettingsError naming the place, never its value."""
+    if path is None:
+        return Site()
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Site.model_validate(told)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"at line \d+, column \d+|at end of document", str(error))
+        raise SettingsError(f"site must be TOML (https://toml.io); it breaks {place[0] if place else 'somewhere'}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"site must name a readable TOML file: {type(error).__name__}.") from error
+    except ValidationError as error:
+        raise SettingsError(f"site: {_said(error, told)}.") from error
+
+
+def _said(error: ValidationError, told: dict[str, Any]) -> str:
+    """Say what is wrong first: the place in the words of the file, the rule, and for an unknown key what there may be."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = list(first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(place[:-1])
+        near = get_close_matches(str(place[-1]), known, n=1)
+        message = "there is no such key" + (f"; did you mean {near[0]}? " if near else "; ") + f"There may be {', '.join(known)}"
+    where = ""
+    if len(place) > 1 and place[0] in ("rules", "targets", "peers") and isinstance(place[1], int):
+        part = told[str(place[0])][place[1]]
+        name = part.get("name") if isinstance(part, dict) else None
+        where = f"{str(place[0])[:-1]} {place[1] + 1}" + (f" {name!r}" if isinstance(name, str) else "") + ": "
+        place = place[2:]
+    inside = ".".join(str(one + 1) if isinstance(one, int) else one for one in place)
+    return f"{where}{inside}: {message}" if inside else f"{where}{message}"
+
+
+def _called(rule: Rule, place: int) -> str:
+    return f"rule {place} {rule.name!r}" if rule.name else f"rule {place}"
+
+
+def _keys_at(place: list[str | int]) -> list[str]:
+    """Return the keys there may be at a place of the file."""
+    parts: dict[str | int, type[BaseModel]] = {"device": Device, "peers": Peer, "targets": Target, "rules": Rule}
+    part: type[BaseModel] = parts.get(place[0], Site) if place else Site
+    if "when" in place:
+        part = Span if place[-1] in NUMBERS else Condition
+    return [field.alias or name for name, field in part.model_fields.items()]
