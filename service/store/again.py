@@ -1,0 +1,45 @@
+"""Trying again on demand: everything that is quarantined or pauses after a failure."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import insert, select
+
+from service.store import queue
+from service.store.engine import lock
+from service.store.store import Store
+from service.store.tables import Case, Delivery, Job, Revision, RevisionInstance
+
+
+def jobs_again(store: Store) -> int:
+    """Queue every quarantined job as a new revision of the same images, and what pauses for now; return how many.
+
+    A quarantined job has already told that its images could not be assessed: what comes now is a result of its own.
+    """
+    now = time.time()
+    with store.session() as session:
+        lock(session)
+        rows = session.execute(
+            select(Job, Revision, Case).join(Revision, Job.revision_id == Revision.id).join(Case, Revision.case_id == Case.id)
+            .where(Job.state == "quarantined")
+        ).all()
+        for job, revision, case in rows:
+            job.state, job.reason = "done", ""
+            if revision.number < case.revision:
+                continue  # a later revision holds these images
+            case.revision += 1
+            new = Revision(case_id=case.id, number=case.revision, sealed_at=now)
+            session.add(new)
+            session.flush()
+            held = select(RevisionInstance.instance_id).where(RevisionInstance.revision_id == revision.id)
+            session.execute(insert(RevisionInstance), [
+                {"revision_id": new.id, "instance_id": one} for one in session.scalars(held).all()
+            ])
+            session.add(Job(revision_id=new.id, priority=job.priority, state="queued", created_at=now, finished_at=None))
+    return len(rows) + queue.retry(store, Job)
+
+
+def deliveries_again(store: Store, target: str = "") -> int:
+    """Queue every delivery that is quarantined or pauses, to one target or to all; return how many."""
+    return queue.retry(store, Delivery, where=Delivery.target == target if target else None)

@@ -1,0 +1,49 @@
+"""The outbox, as the deliverer sees it: the next parcel of a target, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+
+from service.store import queue
+from service.store.store import Store
+from service.store.tables import Delivery, ResultObject
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One result on its way to one target: the files in the order of delivery."""
+
+    claim: queue.Claim
+    sha256s: tuple[str, ...]
+
+
+def claim_parcel(store: Store, target: str, *, worker: str, lease_s: float) -> Parcel | None:
+    """Claim the most urgent, then oldest, delivery of a target that may be tried now."""
+    row = queue.claim(store, Delivery, worker=worker, lease_s=lease_s, where=Delivery.target == target)
+    if row is None:
+        return None
+    with store.reading() as session:
+        sha256s = session.scalars(
+            select(ResultObject.sha256).where(ResultObject.result_id == row.result_id).order_by(ResultObject.place)
+        ).all()
+    return Parcel(queue.claim_of(row), tuple(sha256s))
+
+
+def delivered(store: Store, parcel: Parcel) -> None:
+    """Record that the target has everything. Raises LostLease, which is no harm: another delivers the same objects again."""
+    with store.session() as session:
+        queue.finish(session, Delivery, parcel.claim)
+
+
+def refused(store: Store, parcel: Parcel, reason: str, *, max_attempts: int) -> Literal["queued", "quarantined"]:
+    """Record a failure of this one delivery: it waits, longer each time, and is quarantined after ``max_attempts``;
+    0: never. Raises LostLease."""
+    return queue.fail(store, Delivery, parcel.claim, reason, max_attempts=max_attempts)
+
+
+def put_back(store: Store, parcel: Parcel, reason: str) -> None:
+    """Return a delivery to its place, not counting the try: the target is down, not the delivery wrong. Raises LostLease."""
+    queue.put_back(store, Delivery, parcel.claim, reason)

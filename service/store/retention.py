@@ -1,0 +1,125 @@
+"""Retention: old studies go, with their files; never one that still waits for a result or a delivery."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Delete, delete, exists, or_, select
+from sqlalchemy.orm import Session
+
+from service.store.engine import lock
+from service.store.filing import add_new
+from service.store.store import Store
+from service.store.tables import (
+    Case,
+    Delivery,
+    Instance,
+    Job,
+    Leftover,
+    OpenAssociation,
+    Result,
+    ResultObject,
+    Revision,
+    RevisionInstance,
+    Series,
+    Study,
+    Workitem,
+)
+
+ORPHAN_S = 86_400.0
+_FILES_AT_ONCE = 200
+_UNSYNCHRONISED = {"synchronize_session": False}
+
+
+def prune(store: Store, older_than_s: float) -> int:
+    """Remove studies whose last image came longer ago than that; return how many.
+
+    One stays while any of its cases waits to be sealed, a job is not done or a delivery is not done: what is
+    quarantined waits for a person. One transaction a study, so receivers hardly wait. Files go last, and only those
+    that no row names; a crash in between leaves a list of them, which the next prune takes up. So do files of a day ago
+    that never got a row, since the process that wrote them ended there.
+    """
+    pruned = 0
+    for uid in _finished(store, time.time() - older_than_s):
+        with store.session() as session:
+            lock(session)
+            if _is_finished(session, uid, time.time() - older_than_s):  # an image may have come meanwhile
+                _remove(session, uid)
+                pruned += 1
+    _list_orphans(store, time.time() - ORPHAN_S)
+    while _drop_files(store):
+        pass
+    store.known.clear()
+    return pruned
+
+
+def _finished(store: Store, before: float) -> list[str]:
+    with store.reading() as session:
+        return list(session.scalars(_wanted(before).order_by(Study.received_at)))
+
+
+def _is_finished(session: Session, uid: str, before: float) -> bool:
+    return session.scalars(_wanted(before).where(Study.uid == uid)).first() is not None
+
+
+def _wanted(before: float) -> Any:
+    young = exists().where(Instance.study_uid == Study.uid, Instance.received_at >= before)
+    active = exists().where(Case.study_uid == Study.uid, or_(Case.due_at.is_not(None), Case.last_received_at >= before))
+    revisions = select(Revision.id).join(Case, Case.id == Revision.case_id).where(Case.study_uid == Study.uid)
+    unscored = exists().where(Job.revision_id.in_(revisions), Job.state != "done")
+    results = select(Result.id).where(Result.revision_id.in_(revisions))
+    undelivered = exists().where(Delivery.result_id.in_(results), Delivery.state != "done")
+    return select(Study.uid).where(Study.received_at < before, ~young, ~active, ~unscored, ~undelivered)
+
+
+def _remove(session: Session, uid: str) -> None:
+    cases = select(Case.id).where(Case.study_uid == uid)
+    revisions = select(Revision.id).where(Revision.case_id.in_(cases))
+    results = select(Result.id).where(Result.revision_id.in_(revisions))
+    files = set(session.scalars(select(Instance.sha256).where(Instance.study_uid == uid)))
+    files |= set(session.scalars(select(ResultObject.sha256).where(ResultObject.result_id.in_(results))))
+    add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(files)])
+    steps: list[Delete] = [
+        delete(Delivery).where(Delivery.result_id.in_(results)),
+        delete(ResultObject).where(ResultObject.result_id.in_(results)),
+        delete(Result).where(Result.revision_id.in_(revisions)),
+        delete(RevisionInstance).where(RevisionInstance.revision_id.in_(revisions)),
+        delete(Job).where(Job.revision_id.in_(revisions)),
+        delete(Revision).where(Revision.case_id.in_(cases)),
+        delete(OpenAssociation).where(OpenAssociation.case_id.in_(cases)),
+        delete(Instance).where(Instance.study_uid == uid),
+        delete(Case).where(Case.study_uid == uid),
+        delete(Series).where(Series.study_uid == uid),
+        delete(Workitem).where(Workitem.study_uid == uid, Workitem.state.in_(("COMPLETED", "CANCELED"))),
+        delete(Study).where(Study.uid == uid),
+    ]
+    for step in steps:
+        session.execute(step, execution_options=_UNSYNCHRONISED)
+
+
+def _list_orphans(store: Store, before: float) -> None:
+    names = store.objects.older_than(before)
+    while some := set(islice(names, _FILES_AT_ONCE)):
+        with store.reading() as session:
+            orphans = some - _named(session, some)
+        if orphans:
+            with store.session() as session:
+                add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(orphans)])
+
+
+def _named(session: Session, files: set[str]) -> set[str]:
+    """Return those files that a row names."""
+    named = set(session.scalars(select(Instance.sha256).where(Instance.sha256.in_(files))))
+    return named | set(session.scalars(select(ResultObject.sha256).where(ResultObject.sha256.in_(files))))
+
+
+def _drop_files(store: Store) -> bool:
+    """Remove some files that no row names; True when more may be left."""
+    with store.session() as session:
+        lock(session)  # nobody adds a row for one of these files between the look and the removal
+        some = set(session.scalars(select(Leftover.sha256).limit(_FILES_AT_ONCE)))
+        store.objects.delete(some - _named(session, some))
+        session.execute(delete(Leftover).where(Leftover.sha256.in_(some)), execution_options=_UNSYNCHRONISED)
+    return len(some) == _FILES_AT_ONCE

@@ -1,0 +1,1 @@
+"""Tests against programs nobody here wrote: Orthanc, dcmtk, dicom3tools, PixelMed, other clients."""
