@@ -191,6 +191,14 @@ class Precision(_Part):
     inputs: int
 
 
+Written = Literal["sr", "seg", "map", "capture"]
+USUAL_OBJECTS: dict[str, tuple[Written, ...]] = {
+    "image_classification": ("sr", "map", "capture"),
+    "volume_segmentation": ("sr", "seg", "capture"),
+    "risk": (),
+}
+
+
 class Manifest(_Part):
     """manifest.json of one release."""
 
@@ -213,6 +221,7 @@ class Manifest(_Part):
     refuses: Refuses = Refuses()
     explains: Explains
     precisions: list[Precision] = []
+    writes: list[Written] | None = None  # DICOM objects a result is sent as; None: those usual for the task
     intended_use: IntendedUse
     training_data: TrainingData
     provenance: Provenance
@@ -222,6 +231,11 @@ class Manifest(_Part):
     def id(self) -> str:
         """``name-version``, which is also the folder's name."""
         return f"{self.name}-{self.version}"
+
+    @property
+    def objects(self) -> tuple[Written, ...]:
+        """The DICOM objects a result is sent as."""
+        return USUAL_OBJECTS[self.task] if self.writes is None else tuple(self.writes)
 
     def output(self, name: str) -> Output:
         return next(o for o in self.outputs if o.name == name)

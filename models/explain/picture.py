@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from models.explain.additive import strongest
@@ -29,28 +30,30 @@ WORDS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "tables/words.js
 PALETTE = "inferno"
 LABEL_STYLES = (("#E69F00", "solid"), ("#56B4E9", "dashed"), ("#CC79A7", "dotted"))  # told apart without colour too
 RAISES, LOWERS, NEUTRAL, INK = "#B2552D", "#2F6FA7", "#9AA0A6", "#1F2328"
+LIGHT = "#E8E8E8"
 UP, DOWN = 5, 3  # parts shown each way; more is not read
 OPACITY = 0.55
 LINE_INCH = 0.21
+DARK_DPI = 140
 
 
-def draw(result: Result, source: Volume | None = None, *, language: Language = "fr") -> bytes:
-    """Draw whichever picture fits the result, as PNG."""
+def draw(result: Result, source: Volume | None = None, *, language: Language = "fr", dark: bool = False) -> bytes:
+    """Draw whichever picture fits the result, as PNG. ``dark`` is for reading rooms: light words on black, larger images."""
     if isinstance(result, Refusal):
-        return refusal_png(result, source, language=language)
+        return refusal_png(result, source, language=language, dark=dark)
     if source is None:
         return risk_png(result, language=language)
     if result.explanation.mask is not None:
-        return slices_png(source, result, language=language)
-    return radiograph_png(source, result, language=language)
+        return slices_png(source, result, language=language, dark=dark)
+    return radiograph_png(source, result, language=language, dark=dark)
 
 
-def radiograph_png(source: Volume, result: Result, *, language: Language = "fr") -> bytes:
+def radiograph_png(source: Volume, result: Result, *, language: Language = "fr", dark: bool = False) -> bytes:
     """Draw the radiograph unmarked, and again under the heat map of every finding that has one."""
     if isinstance(result, Refusal):
-        return refusal_png(result, source, language=language)
+        return refusal_png(result, source, language=language, dark=dark)
     maps = result.explanation.heatmaps[:2]
-    figure, panels = _figure(1 + max(1, len(maps)), language, lines=len(result.findings))
+    figure, panels = _figure(1 + max(1, len(maps)), language, lines=len(result.findings), dark=dark)
     if maps:
         figure.subplots_adjust(right=0.9, wspace=0.3)  # room for the colour bars and their labels
     pixels = source.voxels[0]
@@ -75,18 +78,20 @@ def radiograph_png(source: Volume, result: Result, *, language: Language = "fr")
         panels[1].text(0.5, 0.5, _word("no_map", language), ha="center", va="center", fontsize=11, color=INK, wrap=True)
         panels[1].set_axis_off()
     _write_findings(figure, result, language)
-    return _png(figure)
+    return _png(figure, dark=dark)
 
 
-def slices_png(source: Volume, result: Result, *, language: Language = "fr", count: int = 5) -> bytes:
+def slices_png(
+    source: Volume, result: Result, *, language: Language = "fr", count: int = 5, dark: bool = False
+) -> bytes:
     """Draw the slices that hold most of the mask, each with the contours of its labels."""
     if isinstance(result, Refusal):
-        return refusal_png(result, source, language=language)
+        return refusal_png(result, source, language=language, dark=dark)
     mask = result.explanation.mask
     labels = np.zeros(source.shape, np.uint8) if mask is None else mask.labels
     places = _best_slices(labels, count)
     figure, panels = _figure(
-        len(places), language, width=max(7.5, 2.6 * len(places)), height=4.8, lines=len(result.findings)
+        len(places), language, width=max(7.5, 2.6 * len(places)), height=4.8, lines=len(result.findings), dark=dark
     )
     names = {finding.name: finding for finding in result.findings}
     low, high = np.percentile(source.voxels, (0.5, 99.5))
@@ -104,7 +109,7 @@ def slices_png(source: Volume, result: Result, *, language: Language = "fr", cou
     if mask is not None:
         panels[0].legend(loc="lower left", fontsize=7, framealpha=0.8)
     _write_findings(figure, result, language)
-    return _png(figure)
+    return _png(figure, dark=dark)
 
 
 def risk_png(result: Result, *, language: Language = "fr") -> bytes:
@@ -147,9 +152,11 @@ def risk_png(result: Result, *, language: Language = "fr") -> bytes:
     return _png(figure)
 
 
-def refusal_png(result: Refusal, source: Volume | None = None, *, language: Language = "fr") -> bytes:
+def refusal_png(
+    result: Refusal, source: Volume | None = None, *, language: Language = "fr", dark: bool = False
+) -> bytes:
     """Draw a refusal with the same weight as a score: the image if there is one, the reason, and what to do."""
-    figure, panels = _figure(1 if source is None else 2, language, width=None if source is not None else 7.5)
+    figure, panels = _figure(1 if source is None else 2, language, width=None if source is not None else 7.5, dark=dark)
     if source is not None:
         middle = source.shape[0] // 2
         _show(panels[0], source.voxels[middle], source, _word("original", language))
@@ -170,18 +177,18 @@ def refusal_png(result: Refusal, source: Volume | None = None, *, language: Lang
     body = f"{textwrap.fill(result.message, 52)}\n\n{todo}"
     text.text(0.03, 0.68, body, fontsize=9.5, va="top", color=INK, transform=text.transAxes)
     figure.text(0.01, 0.015, f"{result.identity.model} {result.identity.version}", fontsize=7, color=INK)
-    return _png(figure)
+    return _png(figure, dark=dark)
 
 
 def _figure(
-    panels: int, language: Language, *, height: float = 5.4, width: float | None = None, lines: int = 1
+    panels: int, language: Language, *, height: float = 5.4, width: float | None = None, lines: int = 1, dark: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a row of axes below the title that every picture carries, in both languages.
 
     ``lines`` is how many findings will be written below the axes: the figure grows with them.
     """
     height += LINE_INCH * (lines - 1)
-    figure = Figure(figsize=(width or max(7.5, 4.2 * panels), height), dpi=110, facecolor="white")
+    figure = Figure(figsize=(width or max(7.5, 4.2 * panels), height), dpi=DARK_DPI if dark else 110, facecolor="white")
     FigureCanvasAgg(figure)
     other: Language = "en" if language == "fr" else "fr"
     figure.suptitle(_word("title", language), fontsize=11, fontweight="bold", color=INK, y=0.985)
@@ -284,7 +291,23 @@ def _best_slices(labels: NDArray[np.uint8], count: int) -> list[int]:
     return [int(z) for z in held[chosen]]
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, *, dark: bool = False) -> bytes:
+    if dark:
+        _darken(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": "Diaphane"})
     return buffer.getvalue()
+
+
+def _darken(figure: Figure) -> None:
+    """Turn ink to light on black; images, maps and contours keep their colours."""
+    figure.set_facecolor("black")
+    for words in figure.findobj(Text):
+        words.set_color(LIGHT)
+    for panel in figure.axes:
+        panel.tick_params(colors=LIGHT)
+        for spine in panel.spines.values():
+            spine.set_edgecolor(LIGHT)
+        legend = panel.get_legend()
+        if legend is not None:
+            legend.get_frame().set_facecolor("black")

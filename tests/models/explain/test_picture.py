@@ -32,9 +32,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     finish = picture._png
 
-    def spy(figure: picture.Figure) -> bytes:
+    def spy(figure: picture.Figure, *, dark: bool = False) -> bytes:
         texts.extend(t.get_text() for t in figure.findobj(lambda artist: isinstance(artist, Text)))
-        return finish(figure)
+        return finish(figure, dark=dark)
 
     monkeypatch.setattr(picture, "_png", spy)
     return texts
@@ -138,3 +138,14 @@ def test_every_reason_has_its_words_in_both_languages() -> None:
     words = json.loads((Path(picture.__file__).parents[1] / "tables/words.json").read_text("utf-8"))
     assert set(words["reasons"]) == {str(reason) for reason in Reason}
     assert all(set(entry) == {"en", "fr"} for entry in words["reasons"].values())
+
+
+def test_a_dark_picture_is_light_on_black_and_says_the_same(models: dict[str, Model], written: list[str]) -> None:
+    source = radiograph()
+    result = models["image_classification"].predict(source)
+    light = draw(result, source, language="en")
+    said = list(written)
+    written.clear()
+    dark = draw(result, source, language="en", dark=True)
+    assert written == said
+    assert [pixels(png)[2, 2].tolist() for png in (light, dark)] == [[255] * 3, [0] * 3]
