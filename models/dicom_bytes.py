@@ -10,27 +10,31 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
-from pydicom.uid import AllTransferSyntaxes
+from pydicom.uid import UID, AllTransferSyntaxes
 
+from models.dicom_codestreams import check_codestreams
 from models.errors import UnusableInput
 
 MAX_FILE_BYTES = 640_000_000
 MAX_PIXEL_BYTES = 512_000_000  # Rows x Columns x NumberOfFrames x SamplesPerPixel x bytes, of a whole series
-MAX_ELEMENTS = 400_000  # an enhanced object of 2,000 frames has about 120,000
+MAX_ELEMENTS = 400_000  # an enhanced object of 2,000 frames has about 120,000,
+MAX_ITEMS = 100_000  # in 20,000 items; pydicom takes 16 microseconds an item
 MAX_DEPTH = 16
-MAX_INFLATE_RATIO, MIN_INFLATE_BYTES = 50, 32_000_000
-MAX_RLE_RATIO = 64  # two bytes of RLE make at most 128
+MAX_NUMBER_BYTES = 64  # of a whole number: IS has 12
+MAX_SHORT_BYTES = 65_534  # of a value whose VR has a 16-bit length: in implicit VR it could claim more, and be a list of millions
+MAX_INFLATE_RATIO, MIN_INFLATE_BYTES, MAX_INFLATE_BYTES = 50, 32_000_000, 256_000_000
+CHUNK_BYTES = 1 << 20
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
-RLE = "1.2.840.10008.1.2.5"
 EXECUTABLES = (
     b"MZ",
     b"\x7fELF",
@@ -43,42 +47,46 @@ EXECUTABLES = (
 )
 TRANSFER_SYNTAXES = frozenset(str(uid) for uid in AllTransferSyntaxes)
 UNDEFINED = 0xFFFFFFFF
+LOOKED_AT = frozenset((0x0008, 0x0010, 0x0018, 0x0020, 0x0028))  # groups whose values are converted
 ITEM, ITEM_END, SEQUENCE_END, PIXEL_DATA = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010
 LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-SHORT_VRS = frozenset(
-    (
-        b"AE",
-        b"AS",
-        b"AT",
-        b"CS",
-        b"DA",
-        b"DS",
-        b"DT",
-        b"FD",
-        b"FL",
-        b"IS",
-        b"LO",
-        b"LT",
-        b"PN",
-        b"SH",
-        b"SL",
-        b"SS",
-        b"ST",
-        b"TM",
-        b"UI",
-        b"UL",
-        b"US",
-    )
-)
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 # pydicom's messages quote values, and values are people's names. Whatever is wrong is found out when it is used.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
+@dataclass(frozen=True)
+class Outline:
+    """Where the elements of a file lie, found by counting; nothing is decoded."""
+
+    syntax: str
+    start: int  # of the dataset, in the file
+    body: memoryview  # the dataset, inflated if it was deflated
+    places: dict[int, tuple[bytes, int, int]]  # tag → VR (empty when implicit), start and end of the value in body
+
+
 def parse(source: Path | bytes) -> FileDataset:
     """Return the parsed dataset. Raises UnusableInput for anything that is not one whole, bounded DICOM file."""
     data = _bytes_of(source)
+    syntax = outline(data).syntax
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(io.BytesIO(data))
+    except MemoryError:
+        raise
+    except Exception as error:  # pydicom raises many unrelated classes on damaged files
+        raise _damaged() from error
+    stated = dataset.file_meta.get("TransferSyntaxUID")
+    if not isinstance(stated, UID) or stated != syntax:  # read twice in two ways: a trick, or damage
+        raise _damaged()
+    return dataset
+
+
+def outline(data: bytes) -> Outline:
+    """Check the structure of a file without decoding it. Raises UnusableInput as ``parse`` does."""
     if len(data) < 132 or data[128:132] != b"DICM":
         raise UnusableInput(
             "A DICOM file must have 'DICM' at byte 128 (PS3.10, 7.1), found something else. "
@@ -94,25 +102,19 @@ def parse(source: Path | bytes) -> FileDataset:
     syntax, start = _transfer_syntax(data)
     if syntax not in TRANSFER_SYNTAXES:
         raise UnusableInput(
-            "TransferSyntaxUID must be one of the standard's (PS3.6, table A-1), found another. "
+            "TransferSyntaxUID must be one of the standard's (PS3.6, table A-1), found another or a retired one. "
             "Send the file uncompressed.",
             code="unknown_transfer_syntax",
         )
     body = memoryview(data)[start:]
     if syntax == DEFLATED:
         body = memoryview(_inflate(body))
+    walk = _Walk(little=syntax != BIG_ENDIAN)
     try:
-        _Walk(little=syntax != BIG_ENDIAN).dataset(body, implicit=syntax == IMPLICIT)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(io.BytesIO(data))
-    except UnusableInput:
-        raise
-    except Exception as error:  # pydicom raises many unrelated classes on damaged files
+        walk.dataset(body, implicit=syntax == IMPLICIT)
+    except struct.error as error:  # cut inside a length
         raise _damaged() from error
-    if str(dataset.file_meta.get("TransferSyntaxUID")) != syntax:  # read twice in two ways: a trick, or damage
-        raise _damaged()
-    return dataset
+    return Outline(syntax, start, body, walk.places)
 
 
 def check_pixel_claims(dataset: FileDataset) -> int:
@@ -143,19 +145,28 @@ def check_pixel_claims(dataset: FileDataset) -> int:
         )
     syntax = dataset.file_meta.TransferSyntaxUID
     if "PixelData" in dataset and syntax.is_encapsulated:
-        _check_encapsulated(dataset.get_item("PixelData").value or b"", rows, columns, needed, str(syntax))
+        check_codestreams(dataset.get_item("PixelData").value or b"", rows, columns, needed, str(syntax))
     return needed
 
 
 def whole_number(dataset: pydicom.Dataset, keyword: str, default: int = 0) -> int:
     """Return an integer attribute, the default when absent. Raises UnusableInput when it is no integer."""
     try:
-        value = dataset.get(keyword)
-        return default if value is None or value == "" else int(value)
+        raw = dataset.get_item(keyword)
+        if raw is None or len(raw.value or b"" if isinstance(raw, RawDataElement) else b"") <= MAX_NUMBER_BYTES:
+            value = dataset.get(keyword)
+            number = default if value is None or value == "" else int(value)
+            if abs(number) <= UNDEFINED:
+                return number
     except Exception as error:  # lazily converted by pydicom: any class
-        raise UnusableInput(
-            f"{keyword} must be a whole number, found something else. Correct the header.", code="bad_pixel_description"
-        ) from error
+        raise _no_whole_number(keyword) from error
+    raise _no_whole_number(keyword)
+
+
+def _no_whole_number(keyword: str) -> UnusableInput:
+    return UnusableInput(
+        f"{keyword} must be a whole number, found something else. Correct the header.", code="bad_pixel_description"
+    )
 
 
 def _bytes_of(source: Path | bytes) -> bytes:
@@ -181,6 +192,14 @@ def _damaged() -> UnusableInput:
         "The DICOM file must be whole (PS3.10); it could not be parsed. Send it again from its source.",
         code="damaged_dicom",
     )
+
+
+def is_compressed(data: bytes) -> bool:
+    """Tell whether a file says that its pixels are compressed, so that reading them takes a native decoder."""
+    if data[128:132] != b"DICM":
+        return False
+    syntax, _ = _transfer_syntax(data)
+    return syntax in TRANSFER_SYNTAXES and UID(syntax).is_encapsulated
 
 
 def _transfer_syntax(data: bytes) -> tuple[str, int]:
@@ -210,17 +229,21 @@ def _transfer_syntax(data: bytes) -> tuple[str, int]:
 
 
 def _inflate(body: memoryview) -> bytes:
-    allowed = max(MIN_INFLATE_BYTES, MAX_INFLATE_RATIO * len(body))
+    """Inflate a dataset whose size was counted first, a piece at a time, so that a bomb takes no memory."""
+    allowed = min(max(MIN_INFLATE_BYTES, MAX_INFLATE_RATIO * len(body)), MAX_INFLATE_BYTES)
+    packer, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    piece, rest = b"", body.tobytes()
     try:
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, allowed + 1)
+        while size <= allowed:
+            piece = packer.decompress(rest, CHUNK_BYTES)
+            if packer.eof or not (piece or packer.unconsumed_tail):
+                return zlib.decompress(body, -zlib.MAX_WBITS, max(size, 1))
+            rest, size = packer.unconsumed_tail, size + len(piece)
     except zlib.error as error:
         raise _damaged() from error
-    if len(inflated) > min(allowed, MAX_FILE_BYTES):
-        raise UnusableInput(
-            f"A deflated file may unpack to {min(allowed, MAX_FILE_BYTES):,} bytes, found more. Send it uncompressed.",
-            code="too_large",
-        )
-    return inflated
+    raise UnusableInput(
+        f"A deflated file of this size may unpack to {allowed:,} bytes, found more. Send it uncompressed.", code="too_large"
+    )
 
 
 class _Walk:
@@ -230,7 +253,8 @@ class _Walk:
         self.tag = struct.Struct("<HH" if little else ">HH")
         self.short = struct.Struct("<H" if little else ">H")
         self.long = struct.Struct("<I" if little else ">I")
-        self.seen = 0
+        self.seen = self.items = 0
+        self.places: dict[int, tuple[bytes, int, int]] = {}
 
     def dataset(self, data: memoryview, *, implicit: bool, at: int = 0, depth: int = 0, inside: bool = False) -> int:
         """Walk elements until the end of data, or until an item's end when its length is undefined; return where."""
@@ -246,10 +270,9 @@ class _Walk:
                 return at + 8
             vr, length, value = self._head(data, at, implicit)
             if length == UNDEFINED:
-                if tag == PIXEL_DATA:
-                    at = self._items(data, value, None, depth)
-                else:
-                    at = self._items(data, value, implicit or vr == b"UN", depth)
+                at = self._items(data, value, None if tag == PIXEL_DATA else implicit or vr == b"UN", depth, closed=True)
+                if depth == 0:
+                    self.places[tag] = vr, value, at
                 continue
             if value + length > len(data):
                 raise UnusableInput(
@@ -257,18 +280,30 @@ class _Walk:
                     "are. The file is cut short; send it again.",
                     code="truncated",
                 )
+            if length > MAX_SHORT_BYTES and vr in (b"", b"UN") and _is_short(tag):
+                raise UnusableInput(
+                    f"A value of the patient, study or image may hold {MAX_SHORT_BYTES:,} bytes (PS3.5, 7.1.2), found more. "
+                    "Send the object as its maker wrote it.",
+                    code="value_too_long",
+                )
             if length >= 8 and (vr == b"SQ" or (vr in (b"", b"UN") and _is_sequence(tag))):
                 self._items(data[value : value + length], 0, implicit or vr == b"UN", depth)
             at = value + length
+            if depth == 0:
+                self.places[tag] = vr, value, at
         if inside:
             raise UnusableInput(
                 "Every item must be closed, found the end of the file. Send it again.", code="truncated"
             )
         return at
 
-    def _items(self, data: memoryview, at: int, implicit: bool | None, depth: int) -> int:
-        """Walk the items of a sequence (``implicit`` None: the fragments of pixel data) and return where they end."""
+    def _items(self, data: memoryview, at: int, implicit: bool | None, depth: int, *, closed: bool = False) -> int:
+        """Walk the items of a sequence (``implicit`` None: the fragments of pixel data) and return where they end.
+
+        ``closed``: they end with a delimiter, as those of undefined length must.
+        """
         while at + 8 <= len(data):
+            self.items += 1
             self._count()
             tag, length = self._tag(data, at), self.long.unpack_from(data, at + 4)[0]
             at += 8
@@ -290,6 +325,8 @@ class _Walk:
                 if implicit is not None and length >= 8:
                     self.dataset(data[at : at + length], implicit=implicit, depth=depth + 1)
                 at += length
+        if closed:
+            raise UnusableInput("Every sequence must be closed, found the end of the file. Send it again.", code="truncated")
         return at
 
     def _tag(self, data: memoryview, at: int) -> int:
@@ -311,11 +348,19 @@ class _Walk:
 
     def _count(self) -> None:
         self.seen += 1
-        if self.seen > MAX_ELEMENTS:
+        if self.seen > MAX_ELEMENTS or self.items > MAX_ITEMS:
             raise UnusableInput(
-                f"A file may hold {MAX_ELEMENTS:,} elements and items, found more. Send fewer frames a file.",
+                f"A file may hold {MAX_ELEMENTS:,} elements, {MAX_ITEMS:,} of them items, found more. Send fewer frames a file.",
                 code="too_many_elements",
             )
+
+
+def _is_short(tag: int) -> bool:
+    """Tell whether a value we or pydicom look at has a VR with a 16-bit length."""
+    try:
+        return tag >> 16 in LOOKED_AT and dictionary_VR(tag).encode()[:2] in SHORT_VRS and "OW" not in dictionary_VR(tag)
+    except KeyError:
+        return False
 
 
 def _is_sequence(tag: int) -> bool:
@@ -323,58 +368,3 @@ def _is_sequence(tag: int) -> bool:
         return bool(dictionary_VR(tag) == "SQ")
     except KeyError:
         return False
-
-
-def _check_encapsulated(pixel_data: bytes, rows: int, columns: int, needed: int, syntax: str) -> None:
-    """Raise UnusableInput when compressed frames state another size than the header, or cannot unpack to so much."""
-    if syntax == RLE and needed > MAX_RLE_RATIO * len(pixel_data):
-        raise UnusableInput(
-            f"RLE data of {len(pixel_data):,} bytes cannot unpack to the {needed:,} declared. "
-            "Send the file again from its source.",
-            code="bad_pixel_description",
-        )
-    for size in _codestream_sizes(pixel_data):
-        if size != (rows, columns):
-            raise UnusableInput(
-                f"Compressed frames must be {rows} x {columns} as Rows and Columns say, found {size[0]} x "
-                f"{size[1]}. Send the file again from its source.",
-                code="bad_pixel_description",
-            )
-
-
-def _codestream_sizes(pixel_data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (rows, columns) stated by each JPEG, JPEG-LS or JPEG 2000 codestream that starts a fragment."""
-    at = 0
-    while at + 8 <= len(pixel_data):
-        element, length = struct.unpack_from("<I", pixel_data, at)[0], struct.unpack_from("<I", pixel_data, at + 4)[0]
-        at += 8
-        if element != 0xE000FFFE or length == UNDEFINED:
-            return
-        fragment = memoryview(pixel_data)[at : at + length]
-        start = bytes(fragment[:4096])
-        if start[4:8] == b"jP  ":  # a JP2 file around the codestream: not allowed by the standard, and sent by some
-            start = start[max(start.find(b"\xff\x4f\xff\x51"), 0) :]
-        if start.startswith(b"\xff\x4f\xff\x51") and len(start) >= 24:  # J2K: SOC, SIZ: Xsiz, Ysiz, XOsiz, YOsiz
-            right, bottom, left, top = struct.unpack_from(">4I", start, 8)
-            yield bottom - top, right - left
-        elif start.startswith(b"\xff\xd8"):
-            size = _jpeg_size(fragment)
-            if size:
-                yield size
-        at += length
-
-
-def _jpeg_size(fragment: memoryview) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(fragment):
-        if fragment[at] != 0xFF:
-            return None
-        marker = fragment[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
-            rows, columns = struct.unpack_from(">HH", fragment, at + 5)
-            return rows, columns
-        at += 2 + struct.unpack_from(">H", fragment, at + 2)[0]
-    return None

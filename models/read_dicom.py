@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 
 from models.dicom_bytes import MAX_PIXEL_BYTES, check_pixel_claims, parse, whole_number
+from models.dicom_frames import frame_groups, frame_rescale, items_of
 from models.dicom_pixels import PIXEL_KEYWORDS, decode, numbers, text, units_of
 from models.errors import UnusableInput
 from models.volume import Header, Volume
@@ -23,6 +25,11 @@ MAX_FILES = 5_000
 DIRECTION_TOLERANCE = 1e-3  # of a direction cosine; GE sends 1e-4 off
 GAP_TOLERANCE = 0.02  # share of the gap between slices, plus
 POSITION_TOLERANCE_MM = 0.02  # the rounding of positions in decimal strings
+# What images at one position may differ in, most telling first.
+_APART = (
+    "TemporalPositionIdentifier", "EchoTime", "DiffusionBValue", "AcquisitionNumber", "ImageType", "ConvolutionKernel", "ContentTime",
+)
+CALIBRATED = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence")  # without these, values of CT are no Hounsfield units
 _DAYS = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
 
 
@@ -34,7 +41,6 @@ class _Plane:
     orientation: NDArray[np.float64]  # (6,): direction of a row, then of a column
     spacing: tuple[float, float] | None  # between rows, between columns
     thickness: float | None
-    rescale: tuple[float, float] | None = None
 
 
 def read_dicom(sources: Sequence[Path | bytes]) -> Volume:
@@ -100,7 +106,7 @@ def header_of(dataset: Dataset) -> Header:
     """Return the facts a model may be chosen or refused by; nothing that identifies."""
     region = text(dataset, "BodyPartExamined").upper()
     if not region:
-        items = _items(dataset, "AnatomicRegionSequence")
+        items = items_of(dataset, "AnatomicRegionSequence")
         region = text(items[0], "CodeMeaning").upper() if items else ""
     meta = getattr(dataset, "file_meta", Dataset())
     syntax = getattr(meta, "TransferSyntaxUID", "")
@@ -126,22 +132,23 @@ _LOSSY = frozenset(
 
 def _one_file(dataset: FileDataset) -> Volume:
     count = whole_number(dataset, "NumberOfFrames", 1)
-    planes = _frame_planes(dataset, count)
-    rescale = [plane.rescale for plane in planes if plane.rescale] if planes else []
-    voxels = decode(dataset, rescale=rescale if len(rescale) == count else None)
+    groups = frame_groups(dataset, count)
+    found = [_plane(group) for group in groups or ([dataset] if count == 1 else [])]
+    planes = [plane for plane in found if plane]
+    voxels = decode(dataset, rescale=frame_rescale(groups))
     uids = (text(dataset, "SOPInstanceUID"),) * len(voxels)
     if len(planes) == len(voxels) > 1:
-        order, affine, known = _grid(planes)
-        return _volume(dataset, voxels[order], affine, uids, known)
+        order, affine, known = _grid(planes, groups)
+        return _volume(dataset, voxels if order == sorted(order) else voxels[order], affine, uids, known, groups=groups)
     if len(voxels) > 1:
-        return _volume(dataset, voxels, np.eye(4), uids, False, "frames_without_position")
+        return _volume(dataset, voxels, np.eye(4), uids, False, "frames_without_position", groups=groups)
     if planes:
         affine, known = _single(planes[0])
     else:
         spacing = numbers(dataset, "PixelSpacing") or numbers(dataset, "ImagerPixelSpacing")
         known = len(spacing) == 2 and min(spacing) > 0
         affine = np.diag([spacing[1], spacing[0], 1.0, 1.0]) if known else np.eye(4)
-    return _volume(dataset, voxels, affine, uids, known)
+    return _volume(dataset, voxels, affine, uids, known, groups=groups)
 
 
 def _many_files(datasets: list[FileDataset]) -> Volume:
@@ -155,9 +162,12 @@ def _many_files(datasets: list[FileDataset]) -> Volume:
                 code="several_images",
             )
         planes.append(plane)
-    order, affine, known = _grid(planes)
-    voxels = np.concatenate([decode(datasets[i]) for i in order])
-    return _volume(datasets[order[0]], voxels, affine, tuple(text(datasets[i], "SOPInstanceUID") for i in order), known)
+    order, affine, known = _grid(planes, datasets)
+    first = datasets[order[0]]
+    voxels = np.empty((len(order), whole_number(first, "Rows"), whole_number(first, "Columns")), dtype=np.float32)
+    for z, place in enumerate(order):
+        voxels[z] = decode(datasets[place])[0]
+    return _volume(first, voxels, affine, tuple(text(datasets[place], "SOPInstanceUID") for place in order), known)
 
 
 def _volume(
@@ -167,8 +177,11 @@ def _volume(
     uids: tuple[str, ...],
     known: bool,
     *warnings: str,
+    groups: Sequence[Dataset] = (),
 ) -> Volume:
     flags = list(warnings)
+    if units_of(dataset) == "HU" and not any(keyword in one for keyword in CALIBRATED for one in (dataset, *groups[:1])):
+        flags.append("ct_without_rescale")
     if text(dataset, "PresentationIntentType").upper() == "FOR PROCESSING":
         flags.append("not_for_presentation")
     return Volume(
@@ -180,39 +193,6 @@ def _volume(
         known,
         tuple(flags),
     )
-
-
-def _frame_planes(dataset: FileDataset, count: int) -> list[_Plane]:
-    """Return one plane a frame: from the functional groups of an enhanced object, or from a classic header."""
-    frames, shared = (
-        _items(dataset, "PerFrameFunctionalGroupsSequence"),
-        _items(dataset, "SharedFunctionalGroupsSequence"),
-    )
-    if not frames:
-        plane = _plane(dataset) if count == 1 else None
-        return [plane] if plane else []
-    if len(frames) != count:
-        raise UnusableInput(
-            f"PerFrameFunctionalGroupsSequence must hold one item a frame, found {len(frames)} for {count}.",
-            code="slices_not_a_grid",
-        )
-    planes = []
-    for frame in frames:
-        merged = Dataset()
-        for name in (
-            "PlanePositionSequence",
-            "PlaneOrientationSequence",
-            "PixelMeasuresSequence",
-            "PixelValueTransformationSequence",
-        ):
-            for group in (*shared[:1], frame):
-                for item in _items(group, name)[:1]:
-                    merged.update(item)
-        plane = _plane(merged)
-        if plane is None:
-            return []
-        planes.append(plane)
-    return planes
 
 
 def _plane(dataset: Dataset) -> _Plane | None:
@@ -235,13 +215,11 @@ def _plane(dataset: Dataset) -> _Plane | None:
     if spacing and (len(spacing) != 2 or min(spacing) <= 0):
         raise UnusableInput("PixelSpacing must be two positive numbers. Correct the header.", code="bad_geometry")
     thickness = numbers(dataset, "SpacingBetweenSlices") or numbers(dataset, "SliceThickness")
-    slope, intercept = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
     return _Plane(
         np.array(position),
         np.array(orientation),
         (spacing[0], spacing[1]) if spacing else None,
         abs(thickness[0]) if thickness and thickness[0] else None,
-        (slope[0], intercept[0]) if slope and intercept else None,
     )
 
 
@@ -250,8 +228,11 @@ def _single(plane: _Plane) -> tuple[NDArray[np.float64], bool]:
     return _affine(plane, (plane.thickness or 1.0) * _normal(plane)), known
 
 
-def _grid(planes: list[_Plane]) -> tuple[list[int], NDArray[np.float64], bool]:
-    """Return the order of slices along their normal, the affine, and whether the spacing was stated."""
+def _grid(planes: list[_Plane], headers: Sequence[Dataset]) -> tuple[list[int], NDArray[np.float64], bool]:
+    """Return the order of slices along their normal, the affine, and whether the spacing was stated.
+
+    ``headers``, one a plane, are only looked at to say what images at one position differ in.
+    """
     first = planes[0]
     for plane in planes:
         if np.abs(plane.orientation - first.orientation).max() > DIRECTION_TOLERANCE:
@@ -275,8 +256,10 @@ def _grid(planes: list[_Plane]) -> tuple[list[int], NDArray[np.float64], bool]:
     gap = float(np.median(gaps))
     allowed = GAP_TOLERANCE * gap + POSITION_TOLERANCE_MM
     if gaps.min() <= POSITION_TOLERANCE_MM:
+        pairs = [(headers[order[i]], headers[order[i + 1]]) for i in np.flatnonzero(gaps <= POSITION_TOLERANCE_MM)]
         raise UnusableInput(
-            "No two slices may share a position, found some that do. Send one time point and one reconstruction.",
+            f"No two slices may share a position, found {len(planes)} at {len(planes) - len(pairs)} positions, {_apart(pairs)}. "
+            "Send one time point, echo and reconstruction a series, and every slice once.",
             code="duplicate_positions",
         )
     if np.abs(gaps - gap).max() > allowed:
@@ -289,11 +272,23 @@ def _grid(planes: list[_Plane]) -> tuple[list[int], NDArray[np.float64], bool]:
     if aside.max() > allowed:
         raise UnusableInput(
             f"Slices must lie straight above each other, found a shift of {aside.max():.2f} mm a slice "
-            "(gantry tilt). Send an untilted reconstruction.",
+            f"(gantry tilt, {np.degrees(np.arctan2(aside.max(), gap)):.1f} degrees). Send an untilted reconstruction.",
             code="gantry_tilt",
         )
     step = (positions[order[-1]] - positions[order[0]]) / (len(planes) - 1)
     return order, _affine(planes[order[0]], step), first.spacing is not None
+
+
+def _apart(pairs: list[tuple[Dataset, Dataset]]) -> str:
+    """Say what images at one position differ in, of the attributes that split a series."""
+    for keyword in _APART:
+        if all(_raw(one, keyword) != _raw(other, keyword) for one, other in pairs):
+            return f"different in {keyword}"
+    return "alike in their headers"
+
+
+def _raw(dataset: Dataset, keyword: str) -> Any:
+    return getattr(dataset.get_item(keyword), "value", None)
 
 
 def _normal(plane: _Plane) -> NDArray[np.float64]:
@@ -310,13 +305,6 @@ def _affine(plane: _Plane, step: NDArray[np.float64]) -> NDArray[np.float64]:
     affine[:3, 2] = step
     affine[:3, 3] = plane.position
     return affine
-
-
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    try:
-        return list(dataset.get(keyword) or [])
-    except Exception as error:  # lazily converted by pydicom: any class
-        raise UnusableInput(f"{keyword} must be a whole sequence. Correct the header.", code="damaged_dicom") from error
 
 
 def _age_years(dataset: Dataset) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from service.metrics import Metrics
+from service.reading import Reading
 from service.settings import Settings
 
 Q = TypeVar("Q")
@@ -21,3 +22,4 @@ class Asked(Generic[Q]):
     request_id: str
     settings: Settings = field(repr=False)
     metrics: Metrics = field(repr=False)
+    reading: Reading = field(repr=False)

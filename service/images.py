@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import UnusableInput
-from models.read_dicom import group_instances, read_dicom, read_header
+from models.read_dicom import group_instances, read_header
 from models.read_image import read_raster
 from models.shelf import Shelf
 from service import answers
 from service.asked import Asked
 from service.intake import Kind, Part, take_apart
-from service.metrics import Metrics
 from service.pipeline import AUTO, Wanted, named, run
 from service.problem import ProblemError, from_exception
 from service.scoring import Stop
@@ -41,7 +40,7 @@ def answer_images(asked: Asked[ImagesQuery], shelf: Shelf, stop: Stop) -> bytes:
     series = []
     for kind, files in _cases(parts.files):
         stop.check()
-        series.append(_answer(kind, files, shelf, query, asked.metrics))
+        series.append(_answer(kind, files, shelf, asked))
     if len(series) == 1 and series[0].problem is not None:
         raise ProblemError(series[0].problem.code, series[0].problem.detail)
     answer = answers.ImagesAnswer(
@@ -78,11 +77,12 @@ def _grouped(files: list[bytes]) -> list[list[bytes]]:
     return [[file for file in group if isinstance(file, bytes)] for group in group_instances(files)]
 
 
-def _answer(kind: Kind, files: list[bytes], shelf: Shelf, query: ImagesQuery, metrics: Metrics) -> answers.SeriesAnswer:
+def _answer(kind: Kind, files: list[bytes], shelf: Shelf, asked: Asked[ImagesQuery]) -> answers.SeriesAnswer:
     """Read one series and score it. What is wrong with it becomes its answer."""
+    query, metrics = asked.query, asked.metrics
     wanted = Wanted(model=query.model, picture=query.heatmap == "png", language=query.language)
     try:
-        volume = read_dicom(files) if kind == "dicom" else read_raster(files[0])
+        volume = asked.reading.read(files) if kind == "dicom" else read_raster(files[0])
         outcomes = run(volume, shelf, wanted)
     except UnusableInput as error:
         return answers.unusable_answer(len(files), from_exception(error))

@@ -15,6 +15,7 @@ from models.errors import BrokenModel
 from models.session import SessionOptions
 from models.shelf import RELEASED, Shelf
 from service.problem import ProblemError
+from service.reading import Reading
 from service.settings import Settings
 
 log = logging.getLogger("diaphane")
@@ -44,6 +45,7 @@ class Scoring:
         self.settings = settings
         self.fault = "the releases are being opened and checked"
         self._shelf: Shelf | None = None
+        self.reading = Reading(settings)
         self._threads = ThreadPoolExecutor(settings.concurrent_scorings, thread_name_prefix="score")
         self._opening = threading.Thread(target=self.open, name="open-releases", daemon=True)
 
@@ -66,6 +68,7 @@ class Scoring:
     def stop(self) -> None:
         """Let running work finish, and take no more."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self.reading.close()
 
     def open(self) -> None:
         """Open every release and reproduce its golden inputs; a broken one keeps the service from being ready."""

@@ -6,10 +6,13 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from models.errors import UnusableInput
+from models.prediction import Prediction
 from models.read_dicom import read_dicom
+from models.shelf import Shelf
 from tests.make import data_root, needs_data
 
 ZOO = data_root() / "dicom-zoo"
@@ -70,3 +73,27 @@ def test_mr_series_of_the_hippocampus_crops_are_one_millimetre_grids() -> None:
     volumes = [read_dicom(sorted(folder.glob("*.dcm"))) for folder in series]
     assert [volume.spacing_mm for volume in volumes] == [(1.0, 1.0, 1.0)] * 3
     assert all(len(volume.sop_uids) == volume.shape[0] for volume in volumes)
+
+
+def test_the_mask_of_a_real_mr_series_lands_on_the_slices_that_were_sent() -> None:
+    model = Shelf().get("hippocampus_mr")
+    seen = 0
+    for folder in sorted(p for p in (data_root() / "hippocampus/dicom").glob("*/*") if p.is_dir()):
+        files = sorted(folder.glob("*.dcm"))
+        volume, backwards = read_dicom(files), read_dicom(files[::-1])
+        by_uid = {str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID): pydicom.dcmread(file) for file in files}
+        for z, uid in enumerate(volume.sop_uids):  # slice z of the volume is the file it says, where the file says it is
+            assert np.allclose((volume.affine @ [0, 0, z, 1])[:3], [float(n) for n in by_uid[uid].ImagePositionPatient], atol=0.02)
+            assert np.array_equal(volume.voxels[z], by_uid[uid].pixel_array.astype(np.float32))
+        result, again = model.predict(volume), model.predict(backwards)
+        if isinstance(result, Prediction):
+            assert isinstance(again, Prediction)
+            assert result.explanation.mask is not None
+            assert again.explanation.mask is not None
+            labels = result.explanation.mask.labels
+            assert labels.shape == volume.shape
+            assert set(np.unique(labels)) <= {0, 1, 2}
+            assert labels.any()
+            assert np.array_equal(labels, again.explanation.mask.labels)
+            seen += 1
+    assert seen >= 1

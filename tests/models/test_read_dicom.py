@@ -91,16 +91,46 @@ def test_a_hundredth_of_a_millimetre_of_rounding_is_a_grid() -> None:
     assert read(*moved(mr_series(), 4, (0.005, 0, 0.01))).shape == (12, 24, 20)
 
 
-def test_two_slices_at_one_position_are_refused() -> None:
+@pytest.mark.parametrize(("shift_mm", "code"), [(0.02, ""), (0.03, ""), (0.05, "missing_slices")])
+def test_gaps_may_differ_by_two_percent_and_the_rounding_of_positions(shift_mm: float, code: str) -> None:
+    """Of a gap of 1 mm: 0.04 mm."""
+    series = moved(mr_series(), 4, (0, 0, shift_mm))
+    assert (refused(*series) if code else len(read(*series).voxels)) == (code or 12)
+
+
+def message(*datasets: Dataset) -> str:
+    with pytest.raises(UnusableInput) as caught:
+        read(*datasets)
+    return str(caught.value)
+
+
+def test_a_slice_sent_twice_under_another_uid_is_refused() -> None:
+    """Nothing tells which of them a mask belongs to."""
     series = mr_series()
-    assert refused(*series, series[3]) == "duplicate_positions"
+    again = mr_series()[3]
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    assert refused(*series, again) == "duplicate_positions"
+    assert "found 13 at 12 positions, alike in their headers." in message(*series, again)
 
 
-def test_tilted_gantry_is_refused_with_its_name() -> None:
+@pytest.mark.parametrize(("keyword", "values"), [
+    ("TemporalPositionIdentifier", (1, 2)), ("EchoTime", (4.6, 9.2)), ("DiffusionBValue", (0.0, 800.0)),
+    ("AcquisitionNumber", (1, 2)), ("ImageType", (["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "PHASE"])),
+])
+def test_two_time_points_or_echoes_are_refused_with_what_tells_them_apart(keyword: str, values: tuple[Any, Any]) -> None:
+    series = [*mr_series(), *mr_series()]
+    for place, dataset in enumerate(series):
+        setattr(dataset, keyword, values[place // 12])
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"2.25.{place + 1}"
+    assert f"found 24 at 12 positions, different in {keyword}." in message(*series)
+
+
+def test_tilted_gantry_is_refused_with_its_angle() -> None:
     series = mr_series()
     for place in range(12):
         moved(series, place, (0, 0.3 * place, 0))
     assert refused(*series) == "gantry_tilt"
+    assert "found a shift of 0.30 mm a slice (gantry tilt, 16.7 degrees)" in message(*series)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +229,31 @@ def test_enhanced_frames_are_sorted_by_their_own_positions() -> None:
 
 def test_every_enhanced_frame_has_its_own_rescale() -> None:
     assert np.array_equal(mr_voxels(5, 8, 6) * np.float32(0.5) + 1, read(enhanced(slope=0.5)).voxels)
+
+
+def test_frames_without_a_position_keep_their_own_rescale() -> None:
+    dataset = enhanced(slope=0.5)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.PlanePositionSequence
+    assert np.array_equal(mr_voxels(5, 8, 6)[::-1] * np.float32(0.5) + 1, read(dataset).voxels)
+
+
+def test_a_rescale_that_all_frames_share_makes_hounsfield_units() -> None:
+    dataset = enhanced()
+    transform = Dataset()
+    transform.RescaleSlope, transform.RescaleIntercept = 2.0, -1024.0
+    dataset.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence = Sequence([transform])
+    dataset.Modality = "CT"
+    volume = read(dataset)
+    assert np.array_equal(mr_voxels(5, 8, 6) * np.float32(2) - 1024, volume.voxels)
+    assert (volume.units, volume.warnings) == ("HU", ())
+
+
+def test_two_time_points_in_one_enhanced_object_are_refused() -> None:
+    dataset = enhanced(4)
+    for place, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        frame.PlanePositionSequence[0].ImagePositionPatient = [0.0, 0.0, 2.0 * (place % 2)]
+    assert refused(dataset) == "duplicate_positions"
 
 
 def test_functional_groups_that_do_not_match_the_frames_are_refused() -> None:
