@@ -22,7 +22,14 @@ from service.web import Web
 SETTINGS = read_settings()
 METRICS = Metrics()
 SCORING = Scoring(SETTINGS)
-WEB = Web(SETTINGS, SCORING, METRICS).app()
+DICOMWEB = None
+if SETTINGS.dicomweb:  # else the store and its libraries are not even imported
+    from service.dicom.routes import DicomWeb
+
+    DICOMWEB = DicomWeb(SETTINGS)
+WEB = Web(SETTINGS, SCORING, METRICS, DICOMWEB).app()
+# Our own limits answer first, as problem+json; this one only ends what hangs. A study may take an hour to arrive.
+LONGEST_S = 3600.0 if SETTINGS.dicomweb else SETTINGS.upload_timeout_s + SETTINGS.timeout_s + 5
 
 
 @bentoml.service(
@@ -32,8 +39,7 @@ WEB = Web(SETTINGS, SCORING, METRICS).app()
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
-    # Our own limits answer first, as problem+json; this one only ends what hangs.
-    traffic={"timeout": SETTINGS.upload_timeout_s + SETTINGS.timeout_s + 5},
+    traffic={"timeout": LONGEST_S},
 )
 @bentoml.asgi_app(WEB, path="/")
 class Diaphane:
@@ -41,12 +47,16 @@ class Diaphane:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def begin(self) -> None:
-        """Open the releases in the background; /readyz says when they are ready."""
+        """Open the store, and the releases in the background; /readyz says when they are ready."""
+        if DICOMWEB:
+            DICOMWEB.open()
         SCORING.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def end(self) -> None:
         """Let running work finish."""
+        if DICOMWEB:
+            DICOMWEB.close()
         SCORING.stop()
 
     def __is_ready__(self) -> bool:

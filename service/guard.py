@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import secrets
 import time
 
@@ -22,6 +23,8 @@ log = logging.getLogger("diaphane")
 DENIED = frozenset({"/docs.json", "/schema.json"})  # BentoML's own description of an API that is not ours
 ELSEWHERE = "/{rest:path}"  # the route of every address that is not ours
 SMALL_BODY = 64 * 1024
+WORKITEM_BODY = MIB
+_WITH_TOKEN = ("/v1", "/dicom-web")
 _PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -42,7 +45,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        passing = _Passing(receive, send, _limit_of(scope["path"], self.settings), self)
+        passing = _Passing(receive, send, _limit_of(scope, self.settings), self)
         probe = scope["path"] in _PROBES
         self.running += not probe
         self.metrics.running.set(self.running)
@@ -61,7 +64,7 @@ class Guard:
                 await respond(from_exception(error))(scope, receive, passing.send)
         finally:
             self.running -= not probe
-            self.held_bytes -= passing.seen
+            self.held_bytes -= passing.held
             self.metrics.running.set(self.running)
             self.metrics.bodies.set(self.held_bytes)
         if passing.over:
@@ -71,13 +74,13 @@ class Guard:
                 scope, receive, passing.send)
         self._count(scope, passing.status, time.perf_counter() - started)
 
-    def _refused(self, scope: Scope, limit: int, probe: bool) -> tuple[str, str]:
+    def _refused(self, scope: Scope, limit: float, probe: bool) -> tuple[str, str]:
         headers = dict(scope["headers"])
         if scope["path"] in DENIED:
             return "not_found", "There is nothing here. The API is described at /v1/openapi.json."
         if probe:
             return "", ""
-        if self._token and scope["path"].startswith("/v1"):
+        if self._token and scope["path"].startswith(_WITH_TOKEN):
             sent = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
             if not hmac.compare_digest(sent, self._token):
                 return "no_token", "Send the header 'Authorization: Bearer <token>' with the token you were given."
@@ -101,22 +104,22 @@ class Guard:
 
 
 class _Passing:
-    """One request on its way through: counts its body and watches its answer."""
+    """One request on its way through: counts its body and watches its answer. A body without limit is not held here."""
 
-    def __init__(self, receive: Receive, send: Send, limit: int, guard: Guard) -> None:
+    def __init__(self, receive: Receive, send: Send, limit: float, guard: Guard) -> None:
         self._receive, self._send, self._guard = receive, send, guard
         self.limit = limit
-        self.seen = 0
+        self.held = 0
         self.status = 0
         self.over = ""
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if message["type"] == "http.request":
+        if message["type"] == "http.request" and self.limit < math.inf:
             size = len(message.get("body", b""))
-            self.seen += size
+            self.held += size
             self._guard.held_bytes += size
-            if self.seen > self.limit:
+            if self.held > self.limit:
                 self.over = "body_too_large"
             elif size and self._guard.held_bytes > self._guard.settings.max_bodies_mib * MIB:
                 self.over = "busy"
@@ -145,7 +148,11 @@ def new_request_id() -> str:
     return secrets.token_hex(8)
 
 
-def _limit_of(path: str, settings: Settings) -> int:
+def _limit_of(scope: Scope, settings: Settings) -> float:
+    """Return the largest body of an address; without end where it is read part by part, within limits of its own."""
+    path = scope["path"]
+    if settings.dicomweb and path.startswith("/dicom-web/"):
+        return math.inf if scope["method"] == "POST" and path.startswith("/dicom-web/studies") else WORKITEM_BODY
     if path == "/v1/images":
         return settings.max_image_body_mib * MIB
     if path == "/v1/records":

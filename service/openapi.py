@@ -34,7 +34,8 @@ def document() -> bytes:
             "title": "Diaphane", "version": "1",
             "description": f"{answers.NOTICE['en']} A refusal is a result (200, status refused), never an error. "
                            f"Errors are {MEDIA_TYPE} (RFC 9457); `code` is one of: {', '.join(sorted(PROBLEMS))}, "
-                           "or one that names what is wrong with the input.",
+                           "or one that names what is wrong with the input. DICOMweb is at /dicom-web, where it is switched "
+                           "on: `python -m service conformance` describes it.",
         },
         "paths": _paths(),
         "components": {

@@ -8,11 +8,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from models.errors import BrokenModel, UnusableInput
+from service.store.errors import StoreError
 
 MEDIA_TYPE = "application/problem+json"
 
 # code → (HTTP status, title). A code of models.errors.UnusableInput that is not here is 422.
 PROBLEMS: dict[str, tuple[int, str]] = {
+    "bad_uid": (400, "Not a UID"),
+    "bad_workitem": (400, "The workitem cannot be read or changed so"),
     "bad_query": (400, "A query parameter cannot be used"),
     "bad_multipart": (400, "The multipart body cannot be read"),
     "bad_zip": (400, "The zip archive cannot be read"),
@@ -28,7 +31,10 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "unknown_model": (404, "No such model"),
     "not_found": (404, "No such address"),
     "method_not_allowed": (405, "The method is not allowed here"),
+    "not_acceptable": (406, "Not available as the type that is accepted"),
     "upload_too_slow": (408, "The body took too long to arrive"),
+    "workitem_exists": (409, "There is such a workitem already"),
+    "workitem_state": (409, "The workitem is not in a state for this"),
     "body_too_large": (413, "The body is too large"),
     "too_many_pixels": (413, "The image is too large"),
     "too_large": (413, "The input is too large"),
@@ -44,10 +50,13 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "wrong_model": (422, "The model does not take this kind of input"),
     "too_many_requests": (429, "Too many requests at once"),
     "unexpected": (500, "Something went wrong here"),
+    "not_supported": (501, "Not offered here"),
     "broken_model": (503, "A model cannot be used"),
     "not_ready": (503, "The service is not ready"),
     "busy": (503, "The service is busy"),
+    "store_unavailable": (503, "The store does not answer"),
     "timeout": (504, "The answer took too long"),
+    "store_full": (507, "The store is full"),
 }
 
 
@@ -82,6 +91,10 @@ def from_exception(error: Exception) -> Problem:
         return error.problem
     if isinstance(error, UnusableInput):
         return problem_of(error.code, str(error))
+    if isinstance(error, StoreError):
+        if error.code == "full":
+            return problem_of("store_full", "There is no room left on the disk of the store. Ask the people who run this service.")
+        return problem_of("store_unavailable", "The store could not do it, and nothing of it happened. Try again.")
     if isinstance(error, BrokenModel):
         return problem_of("broken_model", "A release did not pass its checks. Ask the people who run this service.")
     return problem_of("unexpected", "The request could not be answered; the reason is in the service's log.")

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from service import logs
+from service.front import Front
 from service.settings import MIB, Settings, read_settings, to_environ
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -80,7 +81,7 @@ def _config(settings: Settings, app: ASGIApp | str) -> uvicorn.Config:
     return uvicorn.Config(
         app, factory=isinstance(app, str), workers=settings.workers, log_config=None, access_log=False,
         server_header=False, date_header=True, timeout_keep_alive=30, timeout_graceful_shutdown=settings.drain_s,
-        lifespan="on", backlog=2048, ws="none", timeout_worker_healthcheck=60, h11_max_incomplete_event_size=64 * 1024,
+        lifespan="on", backlog=2048, http=Front, ws="none", timeout_worker_healthcheck=60,
     )
 
 

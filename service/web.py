@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
@@ -25,6 +25,10 @@ from service.problem import ProblemError, from_exception, problem_of, respond
 from service.records import RecordsQuery, answer_record
 from service.scoring import Scoring
 from service.settings import Settings
+from service.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from service.dicom.routes import DicomWeb  # brings the store and its libraries, which only a house with a PACS needs
 
 Q = TypeVar("Q", bound=BaseModel)
 _ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -32,10 +36,10 @@ HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class Web:
-    """The routes, with what they need: settings, the scoring threads and the counters."""
+    """The routes, with what they need: settings, the scoring threads, the counters and, when asked for, DICOMweb."""
 
-    def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics) -> None:
-        self.settings, self.scoring, self.metrics = settings, scoring, metrics
+    def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics, dicomweb: DicomWeb | None = None) -> None:
+        self.settings, self.scoring, self.metrics, self.dicomweb = settings, scoring, metrics, dicomweb
         self.openapi = document()
 
     def app(self) -> Starlette:
@@ -51,10 +55,10 @@ class Web:
                 Route("/v1/models/{model}/manifest", self.manifest, methods=["GET"]),
                 Route("/v1/openapi.json", self.description, methods=["GET"]),
                 Route("/metrics", self.counts, methods=["GET"]),
+                *(self.dicomweb.routes() if self.dicomweb else ()),
                 Route(ELSEWHERE, elsewhere, methods=_ANY),
             ],
-            exception_handlers={ProblemError: on_problem, UnusableInput: on_problem, BrokenModel: on_problem,
-                                Exception: on_problem},
+            exception_handlers=dict.fromkeys((ProblemError, UnusableInput, BrokenModel, StoreError, Exception), on_problem),
         )
 
     async def images(self, request: Request) -> Response:
@@ -72,7 +76,7 @@ class Web:
         number = new_request_id()
         request.state.request_id = number
         kind_sent = request.headers.get("content-type", "")
-        asked = Asked(body, kind_sent, query, number, self.settings, self.metrics)
+        asked = Asked(body, kind_sent, query, number, self.settings, self.metrics, self.scoring.reading)
         answer = await self.scoring.run(partial(work, asked))
         return Response(answer, 200, HEADERS, "application/json")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import models
 from models.errors import BrokenModel, UnusableInput
 from service.problem import MEDIA_TYPE, PROBLEMS, ProblemError, from_exception, problem_of, respond
+from service.store.errors import StoreError
 
 
 def test_every_code_of_the_models_room_is_the_senders_to_act_on() -> None:
@@ -48,3 +49,10 @@ def test_the_response_is_problem_json_and_says_when_to_try_again() -> None:
 
 def test_every_problem_is_an_error_status_with_a_title() -> None:
     assert [] == [code for code, (status, title) in PROBLEMS.items() if not (400 <= status <= 599 and title)]
+
+
+def test_a_store_that_is_full_or_silent_is_told_apart_and_keeps_its_disk_to_itself() -> None:
+    full, silent = (from_exception(StoreError("/srv/secret has 3 MiB", code=code)) for code in ("full", "unreachable"))
+
+    assert [(507, "store_full"), (503, "store_unavailable")] == [(one.status, one.code) for one in (full, silent)]
+    assert "secret" not in full.detail + silent.detail

@@ -63,7 +63,7 @@ def test_deliveries_are_tried_again_for_one_target_alone(store: Store) -> None:
         queue.fail(store, Delivery, queue.claim_of(claimed), "status a900", max_attempts=1)
     assert deliveries_again(store, "pacs") == 1
     with store.reading() as session:
-        states = {target: state for target, state in session.execute(select(Delivery.target, Delivery.state))}
+        states = dict(session.execute(select(Delivery.target, Delivery.state)).all())
     assert states == {"pacs": "queued", "archive": "quarantined"}
 
 
