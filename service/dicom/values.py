@@ -97,8 +97,9 @@ class Values:
                 warnings.simplefilter("ignore")
                 text = decode_bytes(raw, self._character_sets, _RESETS)
         longest = MAX_LENGTHS.get(vr, MAX_VALUE_BYTES)
-        values = [text] if vr == "UI" else text.split("\\")  # none of ours has several, and half of one is another's
-        return [value.translate(_CONTROL).strip()[:longest] for value in values]
+        if vr == "UI":  # none of ours has several, and half of one, or one without its odd characters, is another's
+            return [text.rstrip("\0 ")]
+        return [value.translate(_CONTROL).strip()[:longest] for value in text.split("\\")]
 
     def _json_values(self, tag: int, vr: str) -> list[Any]:
         if vr in _WHOLE:
