@@ -4,7 +4,7 @@ VENV := .venv
 DEMO := .venv-demo
 PIP := pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo serve test test-slow lint bench samples clean
+.PHONY: help demo demo-pacs serve node test test-slow lint bench bench-pacs samples clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -19,11 +19,17 @@ $(DEMO)/.done: pyproject.toml constraints.txt
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing everything, torch included; several minutes and about 6 GB the first time."
-	$(VENV)/bin/$(PIP) -e '.[train,openvino,dev]'
+	$(VENV)/bin/$(PIP) -e '.[train,openvino,postgresql,s3,dev]'
 	@touch $@
 
 demo: $(DEMO)/.done ## Install the serving side, score everything in data-samples/, write pictures to out/demo/, stop.
 	$(DEMO)/bin/python -m service demo
+
+demo-pacs: $(DEMO)/.done ## Orthanc -> Diaphane -> Orthanc with the samples (apt-get install orthanc orthanc-dicomweb).
+	$(DEMO)/bin/python -m service demo-pacs
+
+node: $(DEMO)/.done ## The PACS side: DICOM receiver, DICOMweb, workers and deliverer on loopback.
+	$(DEMO)/bin/python -m service node
 
 serve: $(DEMO)/.done ## Start the service on loopback and keep it up.
 	$(DEMO)/bin/python -m service start
@@ -40,6 +46,9 @@ lint: $(VENV)/.done ## Format check, linter, types.
 
 bench: $(VENV)/.done ## Speed as ratios from one interleaved run; writes out/bench.json.
 	$(VENV)/bin/python -m training bench
+
+bench-pacs: $(VENV)/.done ## Load: ingest against Orthanc, and ten minutes at ten times a large hospital's peak.
+	$(VENV)/bin/python -m service bench-pacs
 
 samples: $(VENV)/.done ## Make data-samples/ again from the training split and the releases.
 	$(VENV)/bin/python -m training samples

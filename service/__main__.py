@@ -1,4 +1,4 @@
-"""python -m service start | settings | check | demo"""
+"""python -m service start | node | send | route | status | …: every command of the service."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from models.errors import BrokenModel
+from service import commands
 from service import demo as demonstration
 from service.scoring import open_shelf
 from service.serve import serve
 from service.settings import Settings, SettingsError, describe, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="Diaphane's HTTP service: scores images and records with the released models.")
+                  help="Diaphane's service: scores images and records with the released models.")
+commands.register(app)
 
 
 @app.command()

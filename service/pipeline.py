@@ -72,7 +72,7 @@ def run(case: Volume | Record, shelf: Shelf, wanted: Wanted) -> list[Outcome]:
             unusable = unusable or error
     if unusable and not outcomes:
         raise unusable
-    outcomes = _worth_telling(outcomes)
+    outcomes = worth_telling(outcomes)
     if wanted.picture:
         outcomes = [replace(outcome, picture=_draw(case, outcome.result, wanted)) for outcome in outcomes]
     return outcomes
@@ -88,7 +88,7 @@ def choose(case: Volume | Record, shelf: Shelf, name: str = AUTO) -> list[tuple[
     return [(model, refusal) for model, refusal in looked if refusal is None] or looked
 
 
-def _worth_telling(outcomes: list[Outcome]) -> list[Outcome]:
+def worth_telling(outcomes: list[Outcome]) -> list[Outcome]:
     """Put scores first, then refusals, the furthest first; leave out models the case was not meant for."""
     ordered = sorted(outcomes, key=lambda outcome: -_ORDER.index(outcome.result.reason)
                      if isinstance(outcome.result, Refusal) else -len(_ORDER))

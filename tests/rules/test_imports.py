@@ -19,6 +19,11 @@ ALONE = {
     "onnxruntime": {"models/session.py", "training/"},
     "openvino": {"models/session.py", "training/"},
     "bentoml": {"service/app.py"},
+    "pynetdicom": {"service/dicom/listen.py", "service/dicom/client.py"},
+    "highdicom": {"service/dicom/"},
+    "sqlalchemy": {"service/store/"},
+    "alembic": {"service/store/"},
+    "boto3": {"service/store/objects.py"},
     "pickle": set(),
     "joblib": set(),
 }

@@ -1,0 +1,101 @@
+"""Deliver: empty the outbox. One thread a target, so that one that is down holds up no other.
+
+A target that does not answer is left alone for a growing while and its deliveries keep their places: when it is back
+after a day, the urgent ones go first. A delivery that fails while its target answers waits by itself, and one that is
+refused for good is quarantined after some tries, so that it holds up nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from service.dicom.client import Undelivered, deliver, echo
+from service.leash import Leash
+from service.lives import LONGEST_PAUSE_S, name_of_process, repeat
+from service.settings import Settings
+from service.site import Site, Target
+from service.store import outbox
+from service.store.errors import LostLease
+from service.store.outbox import Parcel
+from service.store.store import Store
+from service.store.tables import Delivery
+
+log = logging.getLogger("diaphane")
+IDLE_S = 0.25
+FIRST_PAUSE_S = 1.0
+Send = Callable[[Target, Sequence[bytes]], None]
+
+
+class Deliverer:
+    """Delivers the results of one target, one at a time, the most urgent first."""
+
+    def __init__(self, store: Store, target: Target, settings: Settings, *, send: Send = deliver,
+                 answers: Callable[[Target], bool] | None = None) -> None:
+        self.store, self.target, self.settings = store, target, settings
+        self.name = name_of_process("deliver")
+        self.send, self.answers = send, answers or _answers
+        self.down_until = 0.0
+        self.pause_s = FIRST_PAUSE_S
+
+    def step(self, now: float | None = None) -> bool:
+        """Deliver one result. False when there is nothing to do, or the target is being left alone."""
+        now = time.time() if now is None else now
+        if now < self.down_until:
+            return False
+        parcel = outbox.claim_parcel(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
+        if parcel is None:
+            return False
+        with Leash(self.store, Delivery, parcel.claim, self.settings.lease_s):
+            try:
+                self._deliver(parcel, now)
+            except LostLease:
+                log.warning("a delivery to target %s was taken over by another process", self.target.name)
+        return True
+
+    def _deliver(self, parcel: Parcel, now: float) -> None:
+        try:
+            self.send(self.target, [self.store.objects.get(sha256) for sha256 in parcel.sha256s])
+        except Undelivered as error:
+            self._failed(parcel, error, now)
+        else:
+            outbox.delivered(self.store, parcel)
+            self.pause_s = FIRST_PAUSE_S
+
+    def _failed(self, parcel: Parcel, error: Undelivered, now: float) -> None:
+        if error.permanent:
+            state = outbox.refused(self.store, parcel, error.reason, max_attempts=self.settings.max_attempts)
+            log.warning("target %s refused a result (%s); %s", self.target.name, error.reason, state)
+        elif self.answers(self.target):
+            state = outbox.refused(self.store, parcel, error.reason, max_attempts=self.settings.delivery_attempts)
+            log.warning("a delivery to target %s failed (%s); %s", self.target.name, error.reason, state)
+        else:
+            outbox.put_back(self.store, parcel, error.reason)
+            log.warning("target %s does not answer (%s); again in %.0f s", self.target.name, error.reason, self.pause_s)
+            self.down_until = now + self.pause_s * random.uniform(0.8, 1.2)  # noqa: S311  so that several do not march in step
+            self.pause_s = min(2 * self.pause_s, 10 * LONGEST_PAUSE_S)
+
+
+def run(store: Store, settings: Settings, site: Site, stop: threading.Event) -> None:
+    """Deliver to every target of the site until stopped."""
+    threads = []
+    for target in site.targets:
+        deliverer = Deliverer(store, target, settings)
+        thread = threading.Thread(target=repeat, args=(deliverer.step, stop), kwargs={"idle_s": IDLE_S},
+                                  name=f"deliver-{target.name}")
+        thread.start()
+        threads.append(thread)
+    stop.wait()
+    for thread in threads:
+        thread.join()
+
+
+def _answers(target: Target) -> bool:
+    try:
+        echo(target)
+    except Undelivered:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""What every long-running process of the service shares: it ends in order on SIGTERM, and dies with its parent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+from service.logs import where
+
+log = logging.getLogger("diaphane")
+LONGEST_PAUSE_S = 30.0
+
+
+def stop_event() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set. Call it from the main thread."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def name_of_process(kind: str) -> str:
+    """Name this process in a lease: kind, host, pid and a random part, so that a reused pid is not taken for it."""
+    return f"{kind}@{socket.gethostname()[:24]}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+def repeat(step: Callable[[], bool], stop: threading.Event, *, idle_s: float) -> None:
+    """Call ``step`` until stopped: again at once while it says True, after ``idle_s`` when there was nothing to do.
+
+    What it raises is logged by class and place, and followed by a growing pause: a database that is away comes back.
+    """
+    pause_s = idle_s
+    while not stop.is_set():
+        try:
+            busy = step()
+        except Exception as error:
+            pause_s = min(LONGEST_PAUSE_S, max(1.0, 2 * pause_s))
+            log.error("%s; trying again in %.0f s", where(error), pause_s)
+            stop.wait(pause_s)
+        else:
+            pause_s = idle_s
+            if not busy:
+                stop.wait(idle_s)
