@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Match, Route
@@ -111,8 +112,9 @@ class Web:
         return Response(self.openapi, 200, HEADERS, "application/json")
 
     async def counts(self, _: Request) -> Response:
-        """Give the counters."""
-        return PlainTextResponse(self.metrics.text(), media_type=CONTENT_TYPE)
+        """Give the counters, and where there is a store the length of its queues."""
+        queues = await run_in_threadpool(self.dicomweb.queues) if self.dicomweb else b""
+        return PlainTextResponse(self.metrics.text() + queues, media_type=CONTENT_TYPE)
 
     def _named(self, request: Request) -> Model:
         try:

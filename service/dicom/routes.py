@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from service import queues
 from service.decode import Decoder
 from service.dicom.qido import search
 from service.dicom.steps import is_uid
@@ -19,6 +20,7 @@ from service.dicom.wado import Wado, in_thread
 from service.problem import ProblemError
 from service.settings import Settings
 from service.store.inbox import Inbox
+from service.store.ledger import counts
 from service.store.store import Store
 
 ROOT = "/dicom-web"
@@ -68,6 +70,10 @@ class DicomWeb:
         if self._store is None:
             raise ProblemError("not_ready", "The store is not open yet. Try again.", retry_after_s=2)
         return self._store
+
+    def queues(self) -> bytes:
+        """Give the lengths of the queues for /metrics."""
+        return queues.text(counts(self.store))
 
     def routes(self) -> list[BaseRoute]:
         """List the addresses."""
