@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -12,6 +12,9 @@ from models.errors import BrokenModel
 from service import logs
 from service.settings import Settings, SettingsError, read_settings
 from service.site import Site, read_site
+
+if TYPE_CHECKING:
+    from service.store.store import Store
 
 Folder = Annotated[Path | None, typer.Option("--store", help="Folder of the store; default diaphane-data.")]
 SiteFile = Annotated[Path | None, typer.Option("--site", help="TOML file: peers, targets, rules. data-samples/site.toml is one.")]
@@ -48,10 +51,9 @@ def listen(
 ) -> None:
     """Receive images by C-STORE and answer C-ECHO. An image is acknowledged when its bytes and its row are on disk."""
     from service.dicom.listen import serve_dimse
-    from service.store.store import Store
 
     settings, hospital = _ready(dicom_host=dicom_host, dicom_port=dicom_port, site=site, store=store)
-    serve_dimse(settings, hospital, Store.open(settings))
+    serve_dimse(settings, hospital, _open(settings))
 
 
 def work(
@@ -65,7 +67,6 @@ def work(
     from service.routing import check_rules
     from service.scoring import open_shelf
     from service.serve import keep_memory
-    from service.store.store import Store
     from service.worker import IDLE_S, Worker
 
     settings, hospital = _ready(provider=provider, site=site, store=store)
@@ -77,7 +78,7 @@ def work(
         _fail(str(error))
     if faults := check_rules(hospital, shelf):  # a misspelt model would withhold images without a word
         _fail("\n".join(faults))
-    worker = Worker(Store.open(settings), shelf, hospital, settings, name_of_process("work"))
+    worker = Worker(_open(settings), shelf, hospital, settings, name_of_process("work"))
     typer.echo(f"Diaphane scores with {', '.join(shelf.models) or 'no release'}")
     try:
         repeat(worker.step, stop, idle_s=IDLE_S)
@@ -89,12 +90,11 @@ def deliver(*, site: SiteFile = None, store: Folder = None) -> None:
     """Send results to the targets of the site file, again and again until they have them."""
     from service import deliver as outbound
     from service.lives import stop_event
-    from service.store.store import Store
 
     settings, hospital = _ready(site=site, store=store)
     if not hospital.targets:
         typer.echo("No [[targets]] in the site file: results stay here, to be fetched by DICOMweb.", err=True)
-    outbound.run(Store.open(settings), settings, hospital, stop_event())
+    outbound.run(_open(settings), settings, hospital, stop_event())
 
 
 def watch(
@@ -113,7 +113,7 @@ def watch(
 
 
 def send(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, folders or zips.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, folders, zips, or a DICOMDIR.", exists=True)],
     *,
     to: Annotated[str, typer.Option(help="DICOMweb root, or the name of a target of the site file.")] = "http://127.0.0.1:3000/dicom-web",
     wait: Annotated[bool, typer.Option(help="Wait for the results and print them.")] = False,
@@ -150,24 +150,36 @@ def status(
 ) -> None:
     """Show what waits, what runs, what failed and why, and how far each target is behind."""
     from service.status import show
-    from service.store.store import Store
 
     settings, hospital = _ready(site=site, store=store)
-    show(Store.open(settings), hospital, as_json=as_json)
+    show(_open(settings, there=True), hospital, as_json=as_json)
 
 
 def retry(
     *,
     target: Annotated[str, typer.Option(help="Only the deliveries to this target.")] = "",
+    to: Annotated[str, typer.Option(help="With --target: deliver there instead, as when a target was renamed.")] = "",
+    drop: Annotated[bool, typer.Option("--drop", help="With --target: give its deliveries up. The results stay here.")] = False,
+    site: SiteFile = None,
     store: Folder = None,
 ) -> None:
     """Try everything again now that was quarantined or waits: scoring and deliveries."""
     from service.status import retry_all
-    from service.store.store import Store
+    from service.store.again import drop_deliveries, move_deliveries
 
-    settings, _ = _ready(store=store)
-    jobs, deliveries = retry_all(Store.open(settings), target)
-    typer.echo(f"{jobs} jobs and {deliveries} deliveries are tried again.")
+    settings, hospital = _ready(site=site, store=store)
+    if (to or drop) and (not target or (to and drop)):
+        _fail("--to and --drop say what becomes of the deliveries of one target: name it with --target, and give one of the two.")
+    if to and to not in {one.name for one in hospital.targets}:
+        _fail("--to must name a target of the site file. Give the file with --site.")
+    opened = _open(settings, there=True)
+    if to:
+        typer.echo(f"{move_deliveries(opened, target, to)} deliveries go to {to} now.")
+    elif drop:
+        typer.echo(f"{drop_deliveries(opened, target)} deliveries were given up.")
+    else:
+        jobs, deliveries = retry_all(opened, target)
+        typer.echo(f"{jobs} jobs and {deliveries} deliveries are tried again.")
 
 
 def prune(
@@ -177,10 +189,9 @@ def prune(
 ) -> None:
     """Delete old studies with their results from the store. What is unfinished or undelivered stays."""
     from service.store.ledger import prune as prune_store
-    from service.store.store import Store
 
     settings, _ = _ready(store=store)
-    typer.echo(f"{prune_store(Store.open(settings), older_than_s=days * 86_400)} studies were deleted.")
+    typer.echo(f"{prune_store(_open(settings, there=True), older_than_s=days * 86_400)} studies were deleted.")
 
 
 def conformance(*, site: SiteFile = None) -> None:
@@ -234,6 +245,20 @@ def _ready(**given: Any) -> tuple[Settings, Site]:
     logs.set_up(settings.log_level)
     die_with_parent()
     return settings, hospital
+
+
+def _open(settings: Settings, *, there: bool = False) -> Store:
+    """Open the store; with ``there`` only one that exists: a misspelt folder must not look like an empty store."""
+    from service.store.engine import SQLITE_FILE
+    from service.store.errors import StoreError
+    from service.store.store import Store
+
+    if there and not settings.database.get_secret_value() and not (settings.store / SQLITE_FILE).is_file():
+        _fail("The setting store must name the folder of a store, found none there. Give --store or DIAPHANE_STORE as for the node.")
+    try:
+        return Store.open(settings)
+    except StoreError as error:
+        _fail(str(error))
 
 
 def _fail(message: str) -> NoReturn:

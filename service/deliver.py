@@ -16,10 +16,12 @@ from collections.abc import Callable, Sequence
 from service.dicom.client import Undelivered, deliver, echo
 from service.leash import Leash
 from service.lives import LONGEST_PAUSE_S, name_of_process, repeat
+from service.logs import where
 from service.settings import Settings
 from service.site import Site, Target
 from service.store import outbox
-from service.store.errors import LostLease
+from service.store.errors import LostLease, StoreError
+from service.store.ledger import counts
 from service.store.outbox import Parcel
 from service.store.store import Store
 from service.store.tables import Delivery
@@ -27,6 +29,7 @@ from service.store.tables import Delivery
 log = logging.getLogger("diaphane")
 IDLE_S = 0.25
 FIRST_PAUSE_S = 1.0
+BROKEN_OFF = frozenset(("connection_closed", "aborted", "protocol"))  # while it was being sent: perhaps because of it
 Send = Callable[[Target, Sequence[bytes]], None]
 
 
@@ -43,7 +46,7 @@ class Deliverer:
 
     def step(self, now: float | None = None) -> bool:
         """Deliver one result. False when there is nothing to do, or the target is being left alone."""
-        now = time.time() if now is None else now
+        now = time.monotonic() if now is None else now
         if now < self.down_until:
             return False
         parcel = outbox.claim_parcel(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
@@ -61,6 +64,13 @@ class Deliverer:
             self.send(self.target, [self.store.objects.get(sha256) for sha256 in parcel.sha256s])
         except Undelivered as error:
             self._failed(parcel, error, now)
+        except Exception as error:
+            if isinstance(error, StoreError) and error.code != "damaged":  # the store is away: no try of this delivery
+                outbox.put_back(self.store, parcel, f"store_{error.code}")
+                raise
+            reason = f"store_{error.code}" if isinstance(error, StoreError) else where(error)
+            state = outbox.refused(self.store, parcel, reason, max_attempts=self.settings.delivery_attempts)
+            log.error("a result could not be sent to target %s (%s); %s", self.target.name, reason, state)
         else:
             outbox.delivered(self.store, parcel)
             self.pause_s = FIRST_PAUSE_S
@@ -73,7 +83,8 @@ class Deliverer:
             state = outbox.refused(self.store, parcel, error.reason, max_attempts=self.settings.delivery_attempts)
             log.warning("a delivery to target %s failed (%s); %s", self.target.name, error.reason, state)
         else:
-            outbox.put_back(self.store, parcel, error.reason)
+            # Where the target broke off, others are sent first when it is back: this one may be what ends it.
+            outbox.put_back(self.store, parcel, error.reason, pause_s=3 * self.pause_s if error.reason in BROKEN_OFF else 0.0)
             log.warning("target %s does not answer (%s); again in %.0f s", self.target.name, error.reason, self.pause_s)
             self.down_until = now + self.pause_s * random.uniform(0.8, 1.2)  # noqa: S311  so that several do not march in step
             self.pause_s = min(2 * self.pause_s, 10 * LONGEST_PAUSE_S)
@@ -82,6 +93,8 @@ class Deliverer:
 def run(store: Store, settings: Settings, site: Site, stop: threading.Event) -> None:
     """Deliver to every target of the site until stopped."""
     threads = []
+    for name in _strangers(store, site):
+        log.warning("results wait for target %s, which the site file does not name: they stay here until it does", name)
     for target in site.targets:
         deliverer = Deliverer(store, target, settings)
         thread = threading.Thread(target=repeat, args=(deliverer.step, stop), kwargs={"idle_s": IDLE_S},
@@ -93,9 +106,16 @@ def run(store: Store, settings: Settings, site: Site, stop: threading.Event) -> 
         thread.join()
 
 
+def _strangers(store: Store, site: Site) -> list[str]:
+    """Return the targets that results wait for and the site file does not name."""
+    named = {target.name for target in site.targets}
+    return [name for name, states in counts(store)["deliveries"].items() if name not in named and states.keys() - {"done"}]
+
+
 def _answers(target: Target) -> bool:
+    """Tell whether a target is there. One that does not take the question has answered."""
     try:
         echo(target)
-    except Undelivered:
-        return False
+    except Undelivered as error:
+        return error.reason.startswith("status_") or error.reason == "http_501"
     return True

@@ -149,8 +149,10 @@ def _draw(out: Console, number: int, count: int, told: dict[str, Any], found: Ro
     for tried in found.trace:
         out.print(f"  {'[green]met[/]    ' if tried.met else 'not met'} {escape(tried.rule)}: {escape(tried.why)}", highlight=False)
     said = found.decision.said_by("priority")
-    out.print(f"priority {told['priority']}{escape(f' ({said})') if said else ''}, "
-              f"results to {escape(', '.join(found.targets)) or 'nobody: they are kept here'}\n", highlight=False)
+    sent = escape(", ".join(found.targets)) or "nobody: they are kept here"
+    if not found.takers and not told["report_unfit"]:
+        sent = "nobody: there is none"
+    out.print(f"priority {told['priority']}{escape(f' ({said})') if said else ''}, results to {sent}\n", highlight=False)
 
 
 def _priority(priority: int | None) -> str:

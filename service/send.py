@@ -133,6 +133,8 @@ def _send(batch: list[Image], link: Stow | Dimse, total: Sum, bar: Progress, don
         if time.monotonic() + pause_s > until:
             raise NotSentError(f"{len(left)} images were not accepted: {why}. {len(total.fates)} were answered. "
                                "Run the same command again later: what is there already is not stored twice.")
+        if not bar.console.is_terminal:  # nobody sees the bar
+            bar.console.print(f"{escape(why)}; trying again in {pause_s:.0f} s", highlight=False, soft_wrap=True)
         bar.update(done, description=f"[yellow]{escape(why)}; trying again in {pause_s:.0f} s[/]", completed=len(total.fates))
         time.sleep(pause_s)
         pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)

@@ -131,7 +131,8 @@ def read_site(path: Path | None) -> Site:
         place = re.search(r"at line \d+, column \d+|at end of document", str(error))
         raise SettingsError(f"site must be TOML (https://toml.io); it breaks {place[0] if place else 'somewhere'}.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"site must name a readable TOML file: {type(error).__name__}.") from error
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise SettingsError(f"site must name a readable TOML file: {why}. Correct --site or DIAPHANE_SITE.") from error
     except ValidationError as error:
         raise SettingsError(f"site: {_said(error, told)}.") from error
 

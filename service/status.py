@@ -60,9 +60,10 @@ def _line(table: Table, name: str, states: dict[str, int], oldest_at: float | No
 
 
 def _failures(failed: list[Failure]) -> Table:
-    table = Table("what", "state", "tries", "again in", "why", title="Failed", title_justify="left")
+    table = Table("what", "state", "tries", "again in", "why", title="Failed, or to be tried again", title_justify="left")
     for one in failed:
-        again = duration(max(0.0, one.not_before - time.time())) if one.state == "queued" else ""
+        left_s = one.not_before - time.time()
+        again = "" if one.state != "queued" else duration(left_s) if left_s >= 1 else "soon"
         what = f"{one.table} {one.id}" + (f" to {one.target}" if one.target else "")
         table.add_row(what, one.state, str(one.attempts), again, one.reason)
     return table

@@ -39,7 +39,10 @@ def open_way_in(settings: Settings, to: str) -> Iterator[WayIn]:
         with Reader() as reader, Stow(target, reader) as stow:
             yield Elsewhere(stow)
         return
-    store = Store.open(settings)
+    try:
+        store = Store.open(settings)
+    except StoreError as error:
+        raise SystemExit(str(error)) from None
     inbox = Inbox(store, quiet_s=settings.quiet_s, release_quiet_s=settings.release_quiet_s)
     try:
         yield Here(inbox)

@@ -10,8 +10,10 @@ import io
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pydicom
@@ -35,7 +37,7 @@ from service.site import Site
 from service.store import desk, queue
 from service.store.cases import seal_due
 from service.store.desk import Sealed
-from service.store.errors import LostLease
+from service.store.errors import LostLease, StoreError
 from service.store.ledger import save_result
 from service.store.store import Store
 from service.store.tables import Job
@@ -43,6 +45,9 @@ from service.store.tables import Job
 log = logging.getLogger("diaphane")
 NO_MODEL = "none"
 IDLE_S = 0.2
+PASSING = frozenset(("full", "unreachable", "unwritable", "closed"))  # of StoreError: the trouble is not this job's
+LONGEST_JOB_S = 3600.0  # the decoder has a limit of its own; a graph that runs for so long hangs
+WATCHED_SHARE = 10  # the worklist takes no more than one part in so many of a worker's time, however long it is
 
 
 class Worker:
@@ -53,6 +58,7 @@ class Worker:
     ) -> None:
         self.store, self.shelf, self.site, self.settings, self.name = store, shelf, site, settings, name
         self.decoder = decoder or Decoder(timeout_s=settings.decode_timeout_s, memory_mib=settings.decode_memory_mib)
+        self._perform_at = 0.0
 
     def close(self) -> None:
         """End the decoding process."""
@@ -62,14 +68,23 @@ class Worker:
         """Seal, triage, and do the most urgent job. False when there was nothing to do."""
         sealed = seal_due(self.store)
         self.triage()
-        performed = performer.step(self.store, station=self.settings.ae_title)
+        performed = self._perform()
         row = queue.claim(self.store, Job, worker=self.name, lease_s=self.settings.lease_s)
         if row is None:
             return bool(sealed or performed)
         claim = queue.claim_of(row)
-        with Leash(self.store, Job, claim, self.settings.lease_s):
+        with Leash(self.store, Job, claim, self.settings.lease_s, longest_s=LONGEST_JOB_S):
             self._do(claim)
         return True
+
+    def _perform(self) -> bool:
+        began = time.monotonic()
+        if began < self._perform_at:
+            return False
+        performed = performer.step(self.store, station=self.settings.ae_title)
+        ended = time.monotonic()
+        self._perform_at = ended + (WATCHED_SHARE - 1) * (ended - began)
+        return performed
 
     def triage(self) -> None:
         """Give every new job the priority the site rules say, before the most urgent is claimed."""
@@ -77,6 +92,8 @@ class Worker:
             try:
                 priority = self._route(job, self._headers(job)).priority
             except Exception as error:  # the job itself will say what is wrong
+                if _passes(error):
+                    raise  # its priority is asked for again once the store answers
                 log.warning("triage: %s", where(error))
                 priority = None
             desk.triage(self.store, job.job_id, priority)
@@ -109,8 +126,7 @@ class Worker:
             reasons = tuple(Decline(one.model, one.title, one.reason, one.message, one.advice) for one in decided.models)
             return [self._told(job, headers, None, NotAssessed("unfit", reasons))], decided
         try:
-            volume = self.decoder.read([self.store.objects.path(i.sha256) or self.store.objects.get(i.sha256)
-                                        for i in job.instances])
+            volume = self.decoder.read([self._sound(one.sha256) for one in job.instances])
             outcomes = worth_telling([Outcome(model.manifest, model.predict(volume)) for model in takers])
         except UnusableInput as error:
             return [self._told(job, headers, None, _unusable(error))], decided
@@ -135,7 +151,13 @@ class Worker:
             queue.finish(session, Job, claim, state=state, reason=reason)
 
     def _failed(self, claim: queue.Claim, job: Sealed, error: Exception) -> None:
-        """Put the job back for later; at its last try, tell that it could not be assessed and quarantine it."""
+        """Put the job back for later; at its last try, tell that it could not be assessed and quarantine it.
+
+        What ails the store is no try of the job: a disk that is full for an hour quarantines nothing. It is raised again.
+        """
+        if _passes(error):
+            self._put_back(claim, error)
+            raise error
         reason = error.reason if isinstance(error, DecoderFailed) else where(error)
         log.warning("try %d of a job failed: %s", claim.attempts, reason)
         if claim.attempts < self.settings.max_attempts:
@@ -147,7 +169,19 @@ class Worker:
         except LostLease:
             log.warning("a job was taken over by another worker; nothing was saved here")
         except Exception as second:  # not even that can be written: it stays visible in `status`
+            if _passes(second):
+                self._put_back(claim, second)
+                raise
             queue.fail(self.store, Job, claim, f"{reason}; {where(second)}", max_attempts=1)
+
+    def _put_back(self, claim: queue.Claim, error: Exception) -> None:
+        with suppress(LostLease):
+            queue.put_back(self.store, Job, claim, f"store_{getattr(error, 'code', '')}")
+
+    def _sound(self, sha256: str) -> Path | bytes:
+        """Return a file whose hash was checked: a pixel that a disk spoilt is not scored."""
+        data = self.store.objects.get(sha256)
+        return self.store.objects.path(sha256) or data
 
     def _headers(self, job: Sealed) -> list[Dataset]:
         """Read the headers of a sealed case. They were parsed within limits before they were acknowledged."""
@@ -182,6 +216,10 @@ def _in_order(headers: list[Dataset], volume: Volume | None) -> tuple[Dataset, .
         return tuple(headers)
     by_uid = {str(header.SOPInstanceUID): header for header in headers}
     return tuple(by_uid[uid] for uid in volume.sop_uids)
+
+
+def _passes(error: Exception) -> bool:
+    return isinstance(error, StoreError) and error.code in PASSING
 
 
 def _unusable(error: UnusableInput) -> NotAssessed:

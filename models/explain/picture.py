@@ -77,7 +77,7 @@ def radiograph_png(source: Volume, result: Result, *, language: Language = "fr",
     if not maps:
         panels[1].text(0.5, 0.5, _word("no_map", language), ha="center", va="center", fontsize=11, color=INK, wrap=True)
         panels[1].set_axis_off()
-    _write_findings(figure, result, language)
+    _write_findings(figure, result, language, explained=bool(maps))
     return _png(figure, dark=dark)
 
 
@@ -173,11 +173,17 @@ def refusal_png(
         color=INK,
         transform=text.transAxes,
     )
-    todo = f"{_word('advice', language)}{_colon(language)}\n{textwrap.fill(result.advice, 52)}"
+    advice = textwrap.fill(advice_in(str(result.reason), result.advice, language), 52)
+    todo = f"{_word('advice', language)}{_colon(language)}\n{advice}"
     body = f"{textwrap.fill(result.message, 52)}\n\n{todo}"
     text.text(0.03, 0.68, body, fontsize=9.5, va="top", color=INK, transform=text.transAxes)
     figure.text(0.01, 0.015, f"{result.identity.model} {result.identity.version}", fontsize=7, color=INK)
     return _png(figure, dark=dark)
+
+
+def advice_in(reason: str, advice: str, language: Language) -> str:
+    """Say what to do in the language of the reader: by the reason, where there are words for it."""
+    return str(WORDS["what_to_do"].get(reason, {}).get(language, advice))
 
 
 def _figure(
@@ -212,7 +218,7 @@ def _show(
     panel.set_axis_off()
 
 
-def _write_findings(figure: Figure, result: Prediction, language: Language) -> None:
+def _write_findings(figure: Figure, result: Prediction, language: Language, *, explained: bool = True) -> None:
     """Write the figures, what the explanation means, and which model this was, below the panels."""
     lines = [_finding_line(finding, language) for finding in result.findings]
     note = result.explanation.note_fr if language == "fr" else result.explanation.note
@@ -222,7 +228,8 @@ def _write_findings(figure: Figure, result: Prediction, language: Language) -> N
         weight = "bold" if place == 0 else "normal"
         figure.text(0.03, above / height, line, fontsize=9.5, fontweight=weight, color=INK, va="center")
     wide = int(float(figure.get_size_inches()[0]) * 15)
-    figure.text(0.03, 0.52 / height, textwrap.fill(note, wide), fontsize=8, color=INK, va="center")
+    if explained:  # without a map there is no zone to read
+        figure.text(0.03, 0.52 / height, textwrap.fill(note, wide), fontsize=8, color=INK, va="center")
     identity = result.identity
     foot = f"{identity.model} {identity.version} · {identity.backend} · {identity.precision}"
     figure.text(

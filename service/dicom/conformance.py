@@ -6,23 +6,16 @@ everything to the receiver and compares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from starlette.routing import Route
-
+from models.explain.picture import WORDS as PICTURE_WORDS
 from service.dicom.arrival import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from service.dicom.association import STATUSES
-from service.dicom.codes import WORDS
+from service.dicom.codes import OURS, WORDS
+from service.dicom.conformance_web import table, web_services
 from service.dicom.dimse import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, PROCESSING_FAILURE, UNRECOGNISED_OPERATION
-from service.dicom.matching import MAX_RESULTS
-from service.dicom.qido import KEYWORDS
-from service.dicom.rendered import TYPES
-from service.dicom.routes import ROOT, DicomWeb
+from service.dicom.routes import ROOT
 from service.dicom.storage import ECHO_CLASS, IMAGE_CLASSES, TRANSFER_SYNTAXES
-from service.dicom.stow import REASONS
 from service.dicom.tls import CIPHERS
 from service.dicom.undelivered import DELIVERED
-from service.dicom.wado import FRAME_TYPES
 from service.dicom.wire import Limits
 from service.settings import MIB, Settings
 from service.site import Site
@@ -35,6 +28,26 @@ WRITTEN: dict[str, tuple[str, str, str]] = {
     "sr": ("1.2.840.10008.5.1.4.1.1.88.34", "Comprehensive 3D SR Storage",
            "TID 1500 with 1410 (zones, in a report of their own), 1411 (volumes) and 1501, 4019, CID 217; preliminary, unverified"),
 }
+TEMPLATES = (
+    ("1500 Imaging Measurement Report", "root", "every report"),
+    ("1204 Language of Content Item and Descendants", "1500", "English or French (RFC5646), by the site file"),
+    ("1001, 1002, 1004 Observation Context", "1500", "the device: station name, manufacturer, model"),
+    ("1600 Image Library", "1500", "every image of the revision"),
+    ("1501 Measurement and Qualitative Evaluation Group", "1500", "a finding of the whole image"),
+    ("1411 Volumetric ROI Measurements", "1500", "a volume with its segment"),
+    ("1410 Planar ROI Measurements", "1500", "a zone that weighed, in the report of zones"),
+    ("300 Measurement, 1419 ROI Measurements", "1501; 1410, 1411",
+     "(111012, DCM, \"Certainty of Finding\") in percent; (118565006, SCT, \"Volume\")"),
+    ("4019 Algorithm Identification", "1410, 1411, 1501", "model, version, threshold, calibration and SHA-256 of what computed it"),
+)
+CONTEXT_GROUPS = (
+    ("CID 100", "(121058, DCM, \"Procedure reported\")", "by modality: CT, MR, PT, NM; else (363679005, SCT, \"Imaging procedure\")"),
+    ("CID 217", "(130401, DCM, \"Visual explanation\") → method", "(130402, DCM, \"Class activation\")"),
+    ("CID 244", "laterality of a finding site", "right, left, bilateral, when the source says so"),
+    ("CID 5000", "language", "en, fr"),
+    ("CID 7150", "category of a segment", "anatomical structure, or morphologically abnormal structure, by the manifest's code"),
+    ("CID 7162", "algorithm family", "(123110, DCM, \"Artificial Intelligence\")"),
+)
 REJECTIONS = (
     ("application context is not the standard's", "1", "1", "2"),
     ("calling AE title or address is not one of the site's", "1", "1", "3"),
@@ -60,7 +73,7 @@ def _overview() -> str:
         "Diaphane receives images, lets models look at those that fit, and sends what was found, or why nothing was assessed, "
         "back as DICOM objects of the same study. An image is acknowledged only after it is on disk.",
         "### 1.1 Services",
-        _table(("Service", "User (SCU)", "Provider (SCP)"), (
+        table(("Service", "User (SCU)", "Provider (SCP)"), (
             ("Verification (C-ECHO)", "yes", "yes"),
             ("Storage (C-STORE)", "yes: results", "yes: images"),
             ("Store over the web (STOW-RS)", "yes: results", "yes: images"),
@@ -70,7 +83,7 @@ def _overview() -> str:
             ("Query/Retrieve (C-FIND, C-MOVE, C-GET), Storage Commitment, media", "no", "no"),
         )),
         "### 1.2 Objects",
-        _table(("Class", "UID", "Received", "Created"), (
+        table(("Class", "UID", "Received", "Created"), (
             *((name, uid, "yes", "yes" if uid in _made() else "no") for uid, name in IMAGE_CLASSES.items()),
             *((name, uid, "no", "yes") for uid, name in _made().items() if uid not in IMAGE_CLASSES),
         )),
@@ -87,7 +100,7 @@ def _introduction() -> str:
 def _model() -> str:
     return (
         "## 4 Implementation model\n\n- **Receiver** (`python -m service listen`): C-ECHO and C-STORE.\n"
-        f"- **Web server** (`python -m service start --dicomweb`): {ROOT}.\n"
+        f"- **Web server** (`python -m service node`, or `start` with DIAPHANE_DICOMWEB=true): {ROOT}.\n"
         "- **Worker**: seals a series when its association was released or it was quiet, chooses models and makes objects.\n"
         "- **Deliverer**: sends objects to targets by C-STORE or STOW-RS, again and again until they are taken.\n\n"
         "A late image makes a new revision with objects of its own. The same image twice changes nothing. An object that Diaphane "
@@ -101,22 +114,12 @@ def _services(settings: Settings) -> str:
         "### 5.1 Storage, provider",
         f"Every class above that is received, in every syntax of 7.2. Limits: {settings.max_instance_mib} MiB an object. Level 2 "
         "(full): all elements are kept as they were sent; only preamble and file meta information are Diaphane's.",
-        _table(("Status", "Meaning", "Error Comment"), _statuses()),
+        table(("Status", "Meaning", "Error Comment"), _statuses()),
         "### 5.2 Storage, user",
         "A presentation context for each class and syntax of the objects, and one in Implicit VR Little Endian. Statuses "
         + ", ".join(f"{status:04X}" for status in sorted(DELIVERED))
         + " count as delivered; A9xx, Cxxx and those of PS3.7 annex C that cannot change are permanent; others are tried again.",
-        "### 5.3 Web services",
-        _table(("Method", "Resource"), _resources(settings)),
-        "**STOW-RS**: `multipart/related; type=\"application/dicom\"`, chunked or not. 200, 202 or 409 with Failure Reason:",
-        _table(("Code", "Failure Reason"), ((code, f"{reason:04X}") for code, reason in REASONS.items())),
-        f"**QIDO-RS**: `application/dicom+json`; single value, UID list, wildcard and range matching, no fuzzy matching; `limit` up "
-        f"to {MAX_RESULTS:,}, `offset`, `includefield`.",
-        _table(("Level", "Attributes that can be matched"), ((level, ", ".join(names)) for level, names in KEYWORDS.items())),
-        f"**WADO-RS**: instances as `application/dicom`, metadata as `application/dicom+json`, rendered as {', '.join(TYPES)}, "
-        "frames as they are stored or as `application/octet-stream` in Explicit VR Little Endian:",
-        _table(("Stored transfer syntax", "Media type of frames"),
-               ((TRANSFER_SYNTAXES.get(uid, uid), kind) for uid, kind in FRAME_TYPES.items())),
+        *web_services(settings),
     ))
 
 
@@ -125,7 +128,7 @@ def _configuration(settings: Settings, site: Site) -> str:
     return "\n\n".join((
         "## 6 Configuration",
         "Settings are read from the environment or a TOML file; peers, targets and rules from the site file.",
-        _table(("Parameter", "Setting", "Value here"), (
+        table(("Parameter", "Setting", "Value here"), (
             ("AE title", "DIAPHANE_AE_TITLE", settings.ae_title),
             ("Port", "DIAPHANE_DICOM_PORT", settings.dicom_port),
             ("Who may send", "[[peers]]", peers),
@@ -144,7 +147,7 @@ def _network(settings: Settings) -> str:
     return "\n\n".join((
         "## 7 Network and media communication details",
         "### 7.1 Association policies",
-        _table(("Parameter", "Value"), (
+        table(("Parameter", "Value"), (
             ("Application context", "1.2.840.10008.3.1.1.1"),
             ("Implementation Class UID", IMPLEMENTATION_CLASS_UID),
             ("Implementation Version Name", IMPLEMENTATION_VERSION),
@@ -158,11 +161,11 @@ def _network(settings: Settings) -> str:
             ("Idle time between messages", f"{limits.idle_s:g} s"),
             ("Time for one PDU, for one message", f"{limits.pdu_s:g} s, {limits.message_s:g} s"),
         )),
-        _table(("An association is rejected when", "Result", "Source", "Reason"), REJECTIONS),
+        table(("An association is rejected when", "Result", "Source", "Reason"), REJECTIONS),
         "### 7.2 Presentation contexts accepted",
         f"Verification ({ECHO_CLASS}) in Explicit and Implicit VR Little Endian. Every image class of 1.2 in each of these; of "
         "several in one context the first of this table is chosen:",
-        _table(("Transfer syntax", "UID"), ((name, uid) for uid, name in TRANSFER_SYNTAXES.items())),
+        table(("Transfer syntax", "UID"), ((name, uid) for uid, name in TRANSFER_SYNTAXES.items())),
         "### 7.3 Media\n\nNone.",
     ))
 
@@ -184,17 +187,30 @@ def _annexes() -> str:
     kept = ", ".join((*WORDS["inherited"]["patient"], *WORDS["inherited"]["study"]))
     return "\n\n".join((
         "## Annex A Information objects created",
-        _table(("Object", "Class", "UID", "Content"), ((kind, name, uid, what) for kind, (uid, name, what) in WRITTEN.items())),
+        table(("Object", "Class", "UID", "Content"), ((kind, name, uid, what) for kind, (uid, name, what) in WRITTEN.items())),
         "A manifest names which of them a model makes. UIDs are derived from series, model, version and revision: made again, an "
         "object is the same byte for byte.",
-        "## Annex B Structured reports\n\nComprehensive 3D SR by TID 1500 *Imaging Measurement Report*: TID 1410 and 1411 groups "
-        "with Tracking Identifier and UID, TID 4019 *Algorithm Identification*, certainty in percent, and (130401, DCM, \"Visual "
-        "explanation\") with its method from CID 217. Not assessed: the same frame with the reason.",
+        "## Annex B Structured reports",
+        "Comprehensive 3D SR, PRELIMINARY, COMPLETE, UNVERIFIED; the observer is a device. Findings of the image and volumes are in "
+        "one report, zones drawn on the image in another of the same study. When nothing was assessed, the report has no findings: "
+        f"(assessment, {OURS}) is (not-assessed, {OURS}), and for each model its reason, the reason in words and what to do.",
+        table(("Template", "Where", "Used for"), TEMPLATES),
+        table(("Context group", "Where", "Codes used"), CONTEXT_GROUPS),
         "## Annex C Security details\n\nSee 8.",
         f"## Annex D Mapping of attributes\n\nCopied unchanged from the source: {kept}.",
-        "## Annex E Code sets\n\nDCM, SCT, UCUM, LN and 99DIAPHANE (named in Coding Scheme Identification Sequence). Character sets: "
-        "received are all of PS3.3 C.12.1.1.2; created are the source's single-byte set where it holds our words, else ISO_IR 192.",
+        "## Annex E Code sets",
+        f"DCM, SCT, UCUM, LN, UMLS, RFC5646 and {OURS} (named in Coding Scheme Identification Sequence), of which the values are:",
+        table((f"Code value ({OURS})", "Code meaning (en)", "Code meaning (fr)"), _private()),
+        f"Also as {OURS}: the code of 5.1 of an image that cannot be read, and a manifest's code whose system has no designator.",
+        "Character sets: received are all of PS3.3 C.12.1.1.2; created are the source's single-byte set where it holds our words, "
+        "else ISO_IR 192.",
     ))
+
+
+def _private() -> list[tuple[str, str, str]]:
+    """Return the codes of our own scheme: concepts of reports, then reasons for which a model declines."""
+    reasons = {name.replace("_", "-"): said for name, said in PICTURE_WORDS["reasons"].items()}
+    return [(name, said["en"], said["fr"]) for name, said in (WORDS["concepts"] | reasons).items()]
 
 
 def _made() -> dict[str, str]:
@@ -212,13 +228,3 @@ def _statuses() -> list[tuple[str, str, str]]:
         (f"{OUT_OF_RESOURCES:04X}", "could not be kept now; send again", "no_room, store_full, store_unreachable, store_unwritable"),
         (f"{CANNOT_UNDERSTAND:04X}", "refused for another reason", "the code of the reason"), *rows,
     ]
-
-
-def _resources(settings: Settings) -> list[tuple[str, str]]:
-    routes = (route for route in DicomWeb(settings).routes() if isinstance(route, Route))
-    return [(method, f"`{route.path}`") for route in routes for method in sorted((route.methods or set()) - {"HEAD"})]
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

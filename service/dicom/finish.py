@@ -73,7 +73,7 @@ def describe(told: Told, kind: Kind) -> str:
     language: Language = told.device.language
     scored = isinstance(told.result, Prediction)
     text = say("series", kind if scored else "not-assessed", language=language)
-    text += title(told) if scored else ""
+    text += model_name(told) if scored else ""  # not its title: "AI result: Pneumonia on…" would stand over a normal chest
     more = say("series", "revision", language=language, n=told.revision) if told.revision > 1 else ""
     return short(text, most=LONGEST_TEXT - len(more.encode())) + more
 

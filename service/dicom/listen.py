@@ -286,7 +286,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise SettingsError(
-            f"dicom_host and dicom_port must be a free address of this machine: {error.strerror or type(error).__name__}."
+            f"dicom_host and dicom_port must be a free address of this machine: "
+            f"{error.strerror or type(error).__name__}. Stop what listens there, or choose another with --dicom-port."
         ) from error
     return listening
 

@@ -27,6 +27,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from models.dicom_pixels import text
+from models.explain.picture import WORDS as PICTURE_WORDS
 from models.prediction import Finding, Prediction
 from service.dicom import codes as words
 from service.dicom.finish import (
@@ -92,6 +93,8 @@ def notes(told: Told, result: Prediction) -> list[ContentItem]:
     """Say how the explanation is to be read, and what it cannot tell."""
     french = told.device.language == "fr" and result.explanation.note_fr
     note = result.explanation.note_fr if french else result.explanation.note
+    if not result.explanation.heatmaps and result.explanation.mask is None:  # nothing is drawn: why, and that this is not "normal"
+        note = str(PICTURE_WORDS["no_map"][told.device.language]).replace("\n", " ")
     limits = told.manifest.explains.known_limits if told.manifest else []
     return [
         *([say_text("explanation-note", note, told)] if note else []),

@@ -48,7 +48,8 @@ def _load(context: ssl.SSLContext, cert: Path | None, key: Path | None, ca: Path
             context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
-            f"tls_cert, tls_key and tls_ca must name readable PEM files that belong together: {type(error).__name__}."
+            f"tls_cert, tls_key and tls_ca must name readable PEM files that belong together: "
+            f"{getattr(error, 'strerror', None) or type(error).__name__}. Check the three settings and who may read the files."
         ) from error
 
 

@@ -61,7 +61,7 @@ def _map(told: Told, volume: Volume, heatmap: Heatmap, label: str, number: int) 
         real_world_value_mappings=[meaning],
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
         content_label="AI_HEAT_MAP",
-        content_description=words.short(label),
+        content_description=words.short(words.say("tracking", "zone", language=told.device.language, label=label)),
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     point_at_sources(made, told, same_grid=drawn.shape == volume.shape[1:])

@@ -27,6 +27,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from models.dicom_pixels import text
+from models.explain.picture import advice_in
 from models.prediction import Finding, Prediction, Refusal
 from service.dicom import codes as words
 from service.dicom.finish import title, tracking_uid
@@ -122,7 +123,7 @@ def _declines(told: Told, result: Refusal | NotAssessed) -> list[ContentItem]:
         items.append(_coded("reason", words.reason_concept(one.reason, language), told))
         items.append(say_text("reason-in-words", named + one.message, told))
         if one.advice:
-            items.append(say_text("advice", one.advice, told))
+            items.append(say_text("advice", advice_in(one.reason, one.advice, language), told))
     return [*items, *(say_text("remark", flag, told) for flag in flags)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 
 from service.store import queue
 from service.store.engine import lock
@@ -43,3 +43,29 @@ def jobs_again(store: Store) -> int:
 def deliveries_again(store: Store, target: str = "") -> int:
     """Queue every delivery that is quarantined or pauses, to one target or to all; return how many."""
     return queue.retry(store, Delivery, where=Delivery.target == target if target else None)
+
+
+def move_deliveries(store: Store, old: str, new: str) -> int:
+    """Give what one target has not got yet to another, as when it was renamed; return how many. Done at once."""
+    waiting = Delivery.state != "done"
+    with store.session() as session:
+        lock(session)
+        there = set(session.scalars(select(Delivery.result_id).where(Delivery.target == new)))
+        moved = 0
+        for row in session.scalars(select(Delivery).where(Delivery.target == old, waiting)).all():
+            if row.result_id in there:
+                session.delete(row)
+                continue
+            session.execute(update(Delivery).where(Delivery.id == row.id).values(
+                target=new, state="queued", attempts=0, not_before=0.0, claimed_by="", lease_until=0.0, finished_at=None))
+            moved += 1
+    return moved
+
+
+def drop_deliveries(store: Store, target: str) -> int:
+    """Give up what a target has not got yet, as when it is gone for good; return how many. The results stay here."""
+    with store.session() as session:
+        lock(session)
+        ids = session.scalars(select(Delivery.id).where(Delivery.target == target, Delivery.state != "done")).all()
+        session.execute(delete(Delivery).where(Delivery.id.in_(ids)))
+    return len(ids)

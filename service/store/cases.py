@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, insert, select
+from sqlalchemy import and_, delete, exists, insert, or_, select
 from sqlalchemy.orm import Session
 
 from service.store.engine import lock
@@ -16,20 +16,23 @@ from service.store.tables import Case, Instance, Job, OpenAssociation, Revision,
 
 _INSTANCE_NUMBER = "00200013"
 _LAST = 2**31
+_AHEAD_S = 60.0  # an image that came so far in the future came before the clock was put back
 
 
 def seal_due(store: Store, now: float | None = None, limit: int = 50) -> int:
     """Seal up to ``limit`` cases that are due, the most urgent first; return how many revisions were made.
 
-    A case whose instances are those of its last revision makes none: nothing changed.
+    A case whose instances are those of its last revision makes none: nothing changed. One that was promised to a clock
+    which was put back since is due too: it would wait for as long as that was.
     """
     moment = time.time() if now is None else now
+    is_due = or_(Case.due_at <= moment, and_(Case.due_at.is_not(None), Case.last_received_at > moment + _AHEAD_S))
     with store.reading() as session:  # most calls end here, and wait for no writer
-        if not session.scalar(select(exists().where(Case.due_at <= moment))):
+        if not session.scalar(select(exists().where(is_due))):
             return 0
     with store.session() as session:
         lock(session)
-        due = select(Case).where(Case.due_at <= moment).order_by(Case.priority.desc(), Case.due_at, Case.id)
+        due = select(Case).where(is_due).order_by(Case.priority.desc(), Case.due_at, Case.id)
         return _seal(session, session.scalars(due.limit(limit)).all(), moment)
 
 

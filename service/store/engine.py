@@ -27,6 +27,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_FILE = "diaphane.sqlite"
 BUSY_S = 60.0
 READING = "diaphane_reading"  # execution option: this transaction only reads, so it waits for no writer
+# What ends a wait for a host that lost its power or its network while it held the lock, or for a server that did.
+_SESSION = {"synchronous_commit": "on", "lock_timeout": "60s", "idle_in_transaction_session_timeout": "120s"}
+_WIRE = {
+    "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
+}
 _LOCK = 0x_D1A9_4A4E  # the number of our advisory lock on PostgreSQL
 
 
@@ -119,12 +124,16 @@ def _server(text_url: str) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "postgresql":
         raise ArgumentError("postgresql")
-    engine = create_engine(url, hide_parameters=True, json_serializer=_to_json, pool_size=16, max_overflow=64, pool_pre_ping=True)
+    engine = create_engine(
+        url, hide_parameters=True, json_serializer=_to_json, pool_size=16, max_overflow=64, pool_pre_ping=True,
+        connect_args={name: value for name, value in _WIRE.items() if name not in url.query},
+    )
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+            for name, value in _SESSION.items():  # what the server or the URL says otherwise holds
+                cursor.execute("SELECT set_config(%s, %s, false) WHERE current_setting(%s) IN ('off', '0')", (name, value, name))
         connection.commit()
 
     return engine

@@ -18,13 +18,15 @@ from service.store.tables import Base, Case, Instance, OpenAssociation, OwnObjec
 
 Verdict = Literal["stored", "duplicate", "replaced", "own"]
 KNOWN_MOST = 20_000
+PATIENCE = 30  # images that are here already keep a case waiting for so many quiet times after the last new one
 Table = type[Base]
 
 _OWN = select(OwnObject.sop_uid).where(OwnObject.sop_uid.in_(bindparam("uids", expanding=True)))
 _CONTENTS = select(Instance.id, Instance.sop_uid, Instance.sha256, Instance.current, Instance.case_id).where(
     Instance.sop_uid.in_(bindparam("uids", expanding=True))
 )
-_CASES = select(Case.id, Case.study_uid, Case.key, Case.due_at, Case.priority).where(Case.key.in_(bindparam("keys", expanding=True)))
+_CASES = select(Case.id, Case.study_uid, Case.key, Case.due_at, Case.priority, Case.last_received_at).where(
+    Case.key.in_(bindparam("keys", expanding=True)))
 _ADD_CONTENT = insert(Instance.__table__)  # type: ignore[arg-type]
 _SET_CURRENT = update(Instance.__table__).where(  # type: ignore[arg-type]
     Instance.id.in_(bindparam("ids", expanding=True))).values(current=bindparam("is_current"))
@@ -59,6 +61,7 @@ class _Case:
     id: int
     due_at: float | None
     priority: int
+    last_at: float  # of an image that was not here yet
     changed: bool = False
 
 
@@ -68,7 +71,8 @@ def file_arrivals(
     """Write the rows of ``arrivals``, in order, and say what each was. The caller holds the store's lock.
 
     ``known`` are (study, series) whose rows are there. An image of a case that waits to be sealed keeps it waiting, a
-    duplicate too: a sender that begins again after a broken association is not cut in two.
+    duplicate too, for a while: a sender that begins again after a broken association is not cut in two, and one that
+    repeats an image for ever does not keep the others from their result.
     """
     own = set(connection.scalars(_OWN, {"uids": list({one.sop_uid for one in arrivals})}))
     foreign = [one for one in arrivals if one.sop_uid not in own]
@@ -86,15 +90,19 @@ def file_arrivals(
         case = cases[one.study_uid, one.case_key]
         verdict = _take(contents[one.sop_uid], one, case.id, now)
         verdicts.append(verdict)
-        if verdict != "duplicate" or case.due_at is not None:
+        if verdict != "duplicate":
+            case.last_at = now
             case.due_at = now if one.kind == "image" else now + quiet_s
+        elif case.due_at is not None and one.kind == "slices":
+            case.due_at = max(case.due_at, min(now + quiet_s, case.last_at + PATIENCE * quiet_s))
+        if case.due_at is not None:
             case.priority = max(case.priority, one.priority)
             case.changed = True
             if one.association and one.kind == "slices":
                 associations[one.association, case.id] = None
     _write_contents(connection, contents.values(), now)
     _renew_studies(connection, [one for one, verdict in zip(arrivals, verdicts, strict=True) if verdict == "replaced"])
-    touched = [{"case": one.id, "due": one.due_at, "urgency": one.priority, "last": now}
+    touched = [{"case": one.id, "due": one.due_at, "urgency": one.priority, "last": one.last_at}
                for one in sorted(cases.values(), key=lambda one: one.id) if one.changed]
     if touched:
         connection.execute(_TOUCH, touched)
@@ -183,7 +191,8 @@ def _cases_of(connection: Connection, arrivals: Sequence[Arrival], now: float) -
 
 def _read_cases(connection: Connection, keys: dict[str, list[str]]) -> dict[tuple[str, str], _Case]:
     rows = connection.execute(_CASES, keys)
-    return {(study, key): _Case(row_id, due_at, priority) for row_id, study, key, due_at, priority in rows}
+    return {(study, key): _Case(row_id, due_at, priority, last_at)
+            for row_id, study, key, due_at, priority, last_at in rows}
 
 
 def _take(contents: _Contents, one: Arrival, case_id: int, now: float) -> Verdict:

@@ -44,6 +44,9 @@ def refused(store: Store, parcel: Parcel, reason: str, *, max_attempts: int) -> 
     return queue.fail(store, Delivery, parcel.claim, reason, max_attempts=max_attempts)
 
 
-def put_back(store: Store, parcel: Parcel, reason: str) -> None:
-    """Return a delivery to its place, not counting the try: the target is down, not the delivery wrong. Raises LostLease."""
-    queue.put_back(store, Delivery, parcel.claim, reason)
+def put_back(store: Store, parcel: Parcel, reason: str, *, pause_s: float = 0.0) -> None:
+    """Return a delivery to its place, not counting the try: the target is down, not the delivery wrong. Raises LostLease.
+
+    With ``pause_s`` others go first for so long.
+    """
+    queue.put_back(store, Delivery, parcel.claim, reason, pause_s=pause_s)

@@ -22,6 +22,7 @@ from service.store.tables import Delivery, Job
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
+AHEAD_S = 2 * LONGEST_PAUSE_S  # no pause is so long: a time further ahead was written before the clock was put back
 __all__ = ["Claim", "LostLease", "claim", "claim_of", "fail", "finish", "growing_pause_s", "put_back", "renew", "retry"]
 Row = TypeVar("Row", Job, Delivery)
 Leased = type[Job] | type[Delivery]
@@ -49,10 +50,11 @@ def claim(store: Store, table: type[Row], *, worker: str, lease_s: float, where:
     """
     now = time.time()
     with store.reading() as session:  # an idle worker asks often: it must not make writers wait
-        if _next(session, table, now, where) is None:
+        if _next(session, table, now, lease_s, where) is None:
             return None
     with store.session() as session:
-        row = _next(session, table, now, where)
+        now = time.time()  # it may have waited for other writers: a lease begins when it is written
+        row = _next(session, table, now, lease_s, where)
         if row is not None:
             row.state = "running"
             row.attempts += 1
@@ -93,10 +95,12 @@ def fail(
     return "quarantined" if ended else "queued"
 
 
-def put_back(store: Store, table: Leased, claim: Claim, reason: str) -> None:
-    """Return a row to its place, at once and without counting the try. Raises LostLease."""
+def put_back(store: Store, table: Leased, claim: Claim, reason: str, *, pause_s: float = 0.0) -> None:
+    """Return a row to its place, at once or after a pause, without counting the try. Raises LostLease."""
+    not_before = time.time() + pause_s if pause_s else 0.0
     with store.session() as session:
-        if not _change(session, table, claim, state="queued", lease_until=0.0, reason=reason, attempts=claim.attempts - 1):
+        if not _change(session, table, claim, state="queued", lease_until=0.0, reason=reason, attempts=claim.attempts - 1,
+                       not_before=not_before):
             raise _lost()
 
 
@@ -122,11 +126,12 @@ def growing_pause_s(attempts: int) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  no secret
 
 
-def _next(session: Session, table: type[Row], now: float, where: ColumnElement[bool] | None) -> Row | None:
+def _next(session: Session, table: type[Row], now: float, lease_s: float, where: ColumnElement[bool] | None) -> Row | None:
     """Return the row to take, locked against other claims. Index (state, …, priority, id) answers each statement."""
     also = (true() if where is None else where,)
-    queued = and_(table.state == "queued", table.not_before <= now, *also)
-    silent = and_(table.state == "running", table.lease_until <= now, *also)
+    ahead = now + max(AHEAD_S, 2 * lease_s)
+    queued = and_(table.state == "queued", or_(table.not_before <= now, table.not_before > ahead), *also)
+    silent = and_(table.state == "running", or_(table.lease_until <= now, table.lease_until > ahead), *also)
     found: list[Row] = []
     urgency = session.scalar(select(table.priority).where(queued).order_by(table.priority.desc()).limit(1))
     for rows in (and_(queued, table.priority == urgency), silent):

@@ -56,6 +56,7 @@ class Store:
     def session(self) -> Iterator[Session]:
         """Open a writing transaction: committed, and on disk, when the block ends well. Keep it short."""
         with told(), Session(self.engine, expire_on_commit=False, info={OBJECTS: self.objects}) as session, session.begin():
+            session.connection()  # begins now and not with the first statement: what the block looks at first, files too, holds
             yield session
 
     @contextmanager

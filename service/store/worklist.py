@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import exists, func, select, update
 
+from service.store.engine import lock
 from service.store.store import Store
 from service.store.tables import Case, Instance, Job, Revision
 
@@ -30,6 +31,7 @@ def hurry(store: Store, case_ids: Collection[int], priority: int) -> None:
     waiting = update(Job).where(Job.state == "queued", Job.priority < priority, Job.revision_id.in_(revisions))
     unsynced = {"synchronize_session": False}
     with store.session() as session:
+        lock(session)  # who files images changes cases too, in another order
         session.execute(update(Case).where(Case.id.in_(case_ids), Case.priority < priority).values(priority=priority),
                         execution_options=unsynced)
         session.execute(waiting.values(priority=priority), execution_options=unsynced)

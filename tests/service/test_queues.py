@@ -19,7 +19,8 @@ def test_every_state_and_target_is_a_line_and_ages_are_seconds() -> None:
     lines = text(FOUND, now=1000.0).decode().splitlines()
     assert {
         "diaphane_cases_waiting 1.0", 'diaphane_jobs{state="queued"} 2.0', 'diaphane_jobs{state="quarantined"} 1.0',
-        'diaphane_deliveries{state="queued",target="pacs"} 5.0', "diaphane_oldest_job_seconds 60.0", "diaphane_oldest_delivery_seconds 0.0",
+        'diaphane_deliveries{state="queued",target="pacs"} 5.0', "diaphane_oldest_job_seconds 60.0",
+        "diaphane_oldest_delivery_seconds 0.0",
     } <= set(lines)
 
 

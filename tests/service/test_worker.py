@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from service.rules import Rule
 from service.settings import Settings
 from service.site import Site, Target
 from service.store import queue
+from service.store.cases import seal_due
+from service.store.errors import StoreError
 from service.store.inbox import receive
 from service.store.store import Store
 from service.store.tables import Case, Delivery, Instance, Job, Result, ResultObject, Revision, RevisionInstance
@@ -248,3 +251,87 @@ def test_our_own_objects_coming_back_start_nothing(bench: Bench) -> None:
     until_idle(bench.worker("two"))
     assert len(bench.all(Job)) == jobs
     assert {one.origin for one in bench.all(Instance) if one.sop_uid == capture.SOPInstanceUID} == {"result"}
+
+
+def away(*_: Any, **__: Any) -> Any:
+    raise StoreError("The disk is full.", code="full")
+
+
+@pytest.mark.parametrize("step", ["put_many", "path"])
+def test_a_store_in_trouble_costs_a_job_no_try_and_quarantines_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    bench.arrive(radiograph())
+    worker = bench.worker()
+    seal_due(bench.store)
+    if step == "path":
+        worker.triage()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store.objects, step, away)
+        for _ in range(bench.settings.max_attempts + 2):
+            with pytest.raises(StoreError):
+                worker.step()
+    [job] = bench.all(Job)
+    assert (job.state, job.attempts, job.reason, bench.all(Result)) == ("queued", 0, "store_full", [])
+    until_idle(worker)
+    [job], [result] = bench.all(Job), bench.all(Result)
+    assert (job.state, job.attempts, result.status) == ("done", 1, "scored")
+
+
+def test_what_failed_for_good_while_the_store_was_in_trouble_is_told_afterwards(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.arrive(radiograph())
+    worker = bench.worker()
+    monkeypatch.setattr(worker.decoder, "read", failing(DecoderFailed("was killed by SIGSEGV")))
+    seal_due(bench.store)
+    with bench.store.session() as session:
+        session.scalars(select(Job)).one().attempts = bench.settings.max_attempts
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store.objects, "put_many", away)
+        with pytest.raises(StoreError):
+            worker.step()
+    until_idle(worker)
+    [job], [result] = bench.all(Job), bench.all(Result)
+    assert (job.state, result.status) == ("quarantined", "failed")
+
+
+def test_rules_that_could_not_be_asked_are_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.arrive(radiograph())
+    worker = bench.worker(rules=[Rule.model_validate({"name": "all", "priority": "urgent"})])
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store.objects, "path", away)
+        with pytest.raises(StoreError):
+            worker.step()
+    until_idle(worker)
+    assert [one.priority for one in bench.all(Job)] == [2]
+
+
+def test_a_long_worklist_takes_a_small_part_of_a_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def slow(*_: Any, station: str) -> bool:
+        asked.append(station)
+        time.sleep(0.05)
+        return False
+
+    monkeypatch.setattr("service.worker.performer.step", slow)
+    worker, end = bench.worker(), time.monotonic() + 0.4
+    while time.monotonic() < end:
+        worker.step()
+    assert len(asked) == 1
+
+
+def test_a_file_that_the_disk_spoilt_is_not_scored(bench: Bench) -> None:
+    bench.arrive(radiograph())
+    path = bench.store.objects.path(bench.all(Instance)[0].sha256)
+    assert path is not None
+    path.chmod(0o600)
+    spoilt = bytearray(path.read_bytes())
+    spoilt[-100] ^= 1
+    path.write_bytes(spoilt)
+    worker = bench.worker()
+    worker.step()
+    [job] = bench.all(Job)
+    assert (job.state, bench.all(Result)) == ("queued", [])
+    assert "StoreError" in job.reason

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from pydicom.sr.codedict import codes
 from pydicom.uid import AllTransferSyntaxes, UID_dictionary
 from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.presentation import build_context
 
-from service.dicom import wire
+from service.dicom import stow, wire
+from service.dicom.codes import WORDS
 from service.dicom.conformance import REJECTIONS, WRITTEN, statement
 from service.dicom.listen import NO_SUCH_APPLICATION, NO_SUCH_CALLED_AE, NO_SUCH_CALLING_AE, NO_SUCH_PROTOCOL, TOO_MANY
 from service.dicom.write import WRITERS
@@ -99,3 +101,22 @@ def test_the_installation_shows_and_no_secret_does() -> None:
 @pytest.mark.parametrize("resource", ["/dicom-web/studies", "/dicom-web/workitems", "/dicom-web/studies/{study}/metadata"])
 def test_resources_are_those_of_the_web_server(resource: str) -> None:
     assert f"`{resource}`" in {row[1] for row in rows("### 5.3")}
+
+
+def test_every_failure_reason_of_stow_is_stated_with_its_words() -> None:
+    stated = {word: int(reason, 16) for reason, _, words in rows("#### STOW-RS") for word in words.split(", ")}
+    assert stow.REASONS == {word: reason for word, reason in stated.items() if word in stow.REASONS}
+    assert f"{stow.NOT_UNDERSTOOD:04X}" in {row[0] for row in rows("#### STOW-RS")}
+
+
+def test_every_code_of_our_own_is_listed_with_its_meanings() -> None:
+    listed = {code: (en, fr) for code, en, fr in rows("## Annex E")}
+    assert {name: (said["en"], said["fr"]) for name, said in WORDS["concepts"].items()}.items() <= listed.items()
+    assert "out-of-distribution" in listed
+
+
+def test_codes_of_the_standard_are_quoted_as_the_standard_has_them() -> None:
+    quoted = re.findall(r'\((\d+), (DCM|SCT), "([^"]+)"\)', TEXT)
+    ours = [codes.DCM.CertaintyOfFinding, codes.DCM.ProcedureReported, codes.DCM.ArtificialIntelligence, codes.DCM.VisualExplanation,
+            codes.DCM.ClassActivation, codes.SCT.Volume, codes.CID100.ImagingProcedure]
+    assert {(one.value, one.scheme_designator, one.meaning) for one in ours} == set(quoted)

@@ -173,12 +173,12 @@ def test_a_refusal_travels_with_its_reason_and_advice(chest: Model) -> None:
     refused = told(chest, [radiograph_dataset(Modality="MG")], writes=["sr"])
     made = read_back(write(refused)[0].data)
     assert "IA : non évalué" == made.SeriesDescription
+    assert _items(made, "Que faire")[0].TextValue.startswith("Envoyez l'image à un modèle fait pour elle")
     assert "not-assessed" == _items(made, "Évaluation")[0].ConceptCodeSequence[0].CodeValue
     assert "wrong-modality" == _items(made, "Motif")[0].ConceptCodeSequence[0].CodeValue
     assert "Règle thoracique minimale (tiny_chest 1.0.0): This model takes Modality DX or CR, found MG." == (
         _items(made, "Motif en clair")[0].TextValue
     )
-    assert _items(made, "Que faire")[0].TextValue.startswith("Send it to a model made for it")
     assert [] == _items(made, "Measurement Group")
 
 
@@ -195,3 +195,13 @@ def test_any_reason_makes_a_report(code: str) -> None:
     reasons = (Decline("", "", code, "m" * 3000, ""),)
     made = read_back(write(not_assessed(radiograph_dataset(), status="unusable", reasons=reasons))[0].data)
     assert 1 == len(_items(made, "Motif"))
+
+
+def test_no_finding_above_its_threshold_is_not_called_normal_nor_named_in_the_series(chest: Model) -> None:
+    healthy = told(chest, [radiograph_dataset(radiograph_pixels(rows=300, columns=260))], device=ENGLISH)
+    assert isinstance(healthy.result, Prediction)
+    assert not healthy.result.explanation.heatmaps
+    reports = [read_back(one.data) for one in write(healthy) if one.kind == "sr"]
+    assert ["AI result: tiny_chest"] == [made.SeriesDescription for made in reports]
+    said = _items(reports[0], "How to read the explanation")[0].TextValue
+    assert "No map: no finding is above its threshold. This does not mean that the image is normal." == said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from service.store import desk, queue
-from service.store.again import deliveries_again, jobs_again
+from service.store.again import deliveries_again, drop_deliveries, jobs_again, move_deliveries
 from service.store.cases import seal_due
 from service.store.inbox import receive
 from service.store.ledger import save_result
@@ -77,3 +77,36 @@ def test_triage_is_asked_once_and_changes_the_order_of_claims(store: Store) -> N
     claimed = queue.claim(store, Job, worker="w", lease_s=60)
     assert claimed is not None
     assert claimed.id == second.job_id
+
+
+def posted(store: Store, *targets: str) -> None:
+    receive(store, [image_of(1)], quiet_s=0)
+    seal_due(store)
+    job = queue.claim(store, Job, worker="w", lease_s=60)
+    assert job is not None
+    with store.session() as session:
+        save_result(session, job.revision_id, model="m-1.0.0", status="scored", reason="", summary={},
+                    objects=[object_of(1, 1)], targets=targets, priority=0)
+
+
+def targets_of(store: Store) -> list[str]:
+    with store.reading() as session:
+        return sorted(session.scalars(select(Delivery.target)))
+
+
+def test_a_renamed_target_gets_what_the_old_name_had_not(store: Store) -> None:
+    posted(store, "old")
+    assert move_deliveries(store, "old", "new") == 1
+    assert targets_of(store) == ["new"]
+
+
+def test_what_the_new_target_has_already_is_not_delivered_twice(store: Store) -> None:
+    posted(store, "old", "new")
+    assert move_deliveries(store, "old", "new") == 0
+    assert targets_of(store) == ["new"]
+
+
+def test_deliveries_to_a_target_that_is_gone_can_be_given_up(store: Store) -> None:
+    posted(store, "old", "new")
+    assert drop_deliveries(store, "old") == 1
+    assert targets_of(store) == ["new"]

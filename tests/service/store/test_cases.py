@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from service.store import inbox
 from service.store.cases import instances_of, seal_due
+from service.store.filing import PATIENCE
 from service.store.inbox import receive, released
 from service.store.store import Store
 from service.store.tables import Case, Job, Revision
@@ -207,3 +211,27 @@ def test_any_order_of_events_gives_the_revisions_of_the_model(store: Store, even
                         case.seal()
     for series, case in expected.items():
         assert case.revisions == [set(one) for one in revisions(store, slice_of(series, 1, study=study).case_key)]
+
+
+def test_case_promised_to_a_clock_that_was_put_back_is_sealed(store: Store) -> None:
+    receive(store, [slice_of(1, 1)], quiet_s=20)
+    assert 0 == seal_due(store, now=time.time())
+    assert 1 == seal_due(store, now=time.time() - 86_400)
+
+
+def test_image_repeated_for_ever_does_not_keep_the_others_from_their_result(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [time.time()]
+    monkeypatch.setattr(inbox, "time", SimpleNamespace(time=lambda: clock[0]))
+    receive_all(store, slice_of(1, 1), slice_of(1, 2))
+    began = clock[0]
+    while not seal_due(store, now=clock[0]):
+        assert clock[0] - began < 2 * PATIENCE * QUIET_S
+        clock[0] += QUIET_S / 2
+        receive_all(store, slice_of(1, 1))
+    assert clock[0] - began > PATIENCE * QUIET_S / 2
+
+
+def test_lone_image_sent_twice_waits_no_longer(store: Store) -> None:
+    receive_all(store, image_of(1))
+    receive_all(store, image_of(1))
+    assert 1 == seal_after(store, 1)

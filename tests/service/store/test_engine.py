@@ -62,6 +62,14 @@ def test_commits_are_synced_and_references_checked(store: Store) -> None:
             assert "on" == session.scalar(text("SHOW synchronous_commit"))
 
 
+def test_server_lets_go_of_a_writer_that_fell_silent(store: Store) -> None:
+    with store.reading() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            pytest.skip("the lock of a file goes with its process")
+        assert ["1min", "2min"] == [session.scalar(text(f"SHOW {name}"))
+                                    for name in ("lock_timeout", "idle_in_transaction_session_timeout")]
+
+
 def test_reader_waits_for_no_writer(store: Store) -> None:
     with store.session() as writing:
         writing.execute(text("INSERT INTO leftovers VALUES ('a')"))

@@ -172,3 +172,39 @@ def test_retry_leaves_alone_what_runs_and_what_it_was_not_asked_for(store: Store
     assert 1 == queue.retry(store, Job, ids=[running.id, failed.id])
     assert failed.id == taken(store).id
     assert take(store) is None
+
+
+def test_lease_begins_when_the_claim_is_written(store: Store) -> None:
+    make_jobs(store, 0)
+    held, claims = threading.Event(), []
+
+    def write_for_a_while() -> None:
+        with store.session() as session:
+            session.execute(update(Case).values(called_ae="OTHER"))
+            held.set()
+            time.sleep(0.5)
+
+    writer = threading.Thread(target=write_for_a_while)
+    writer.start()
+    held.wait(10)
+    claims.append(queue.claim(store, Job, worker="w", lease_s=LONG_S))
+    now = time.time()
+    writer.join(10)
+    assert [True] == [row is not None and row.lease_until > now + LONG_S - 0.3 for row in claims]
+
+
+@pytest.mark.parametrize("column", ["lease_until", "not_before"])
+def test_time_written_before_the_clock_was_put_back_holds_up_nothing(store: Store, column: str) -> None:
+    make_jobs(store, 0)
+    if column == "lease_until":
+        taken(store)
+    with store.session() as session:
+        session.execute(update(Job).values({column: time.time() + 10 * 86_400}))
+    assert take(store) is not None
+
+
+def test_what_is_put_back_with_a_pause_lets_others_go_first(store: Store) -> None:
+    make_jobs(store, 2, 0)
+    urgent = taken(store)
+    queue.put_back(store, Job, urgent, "broken off", pause_s=LONG_S)
+    assert urgent.id != taken(store).id

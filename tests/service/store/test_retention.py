@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, text
 
 from service.store import queue
@@ -148,3 +151,26 @@ def test_ended_workitems_of_a_pruned_study_go(store: Store) -> None:
     age(store)
     prune(store, OLD_S)
     assert ["1.2.2"] == [one.uid for one in search_workitems(store)]
+
+
+def test_file_that_is_taken_up_again_is_not_removed_under_its_new_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrival = image_of(1)
+    store.objects.put(arrival.data)
+    with store.session() as session:
+        session.add(Leftover(sha256=arrival.sha256))
+    keep, pruning = store.objects.put_many, threading.Thread(target=prune, args=(store, OLD_S))
+    calls = []
+
+    def keep_and_let_prune(contents: Sequence[bytes], sha256s: Sequence[str] | None = None) -> set[str]:
+        there = keep(contents, sha256s)
+        calls.append(len(there))
+        if len(calls) == 2:  # it was there, and is looked at again before the rows are written
+            pruning.start()
+            pruning.join(1.0)
+        return there
+
+    monkeypatch.setattr(store.objects, "put_many", keep_and_let_prune)
+    receive(store, [arrival], quiet_s=0)
+    pruning.join(60)
+    assert [1, 1] == calls
+    assert arrival.data == store.objects.get(arrival.sha256)

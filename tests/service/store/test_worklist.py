@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from sqlalchemy import select
 
 from service.store.cases import seal_due
+from service.store.engine import lock
 from service.store.inbox import receive
 from service.store.store import Store
 from service.store.tables import Case, Job
@@ -55,3 +57,18 @@ def test_cases_and_their_waiting_jobs_are_raised_and_never_lowered(store: Store)
         jobs = list(session.scalars(select(Job.priority).order_by(Job.id)))
     assert {(case_id, int(case_id in named)) for case_id, _ in rows} == {tuple(row) for row in rows}
     assert [0, 1, 1] == sorted(jobs)
+
+
+def test_cases_are_raised_in_turn_with_who_files_and_seals(store: Store) -> None:
+    arrivals = sent()
+    receive(store, arrivals, quiet_s=20)
+    named = [case.id for case in cases_named(store, arrivals[0].study_uid, "", ())]
+    order = []
+    hurrying = threading.Thread(target=lambda: order.append(hurry(store, named, 1) or "hurry"))
+    with store.session() as session:
+        lock(session)
+        hurrying.start()
+        hurrying.join(0.3)
+        order.append("filing")
+    hurrying.join(20)
+    assert ["filing", "hurry"] == order
