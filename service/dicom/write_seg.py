@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from highdicom import AlgorithmIdentificationSequence
+from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from models.explain.picture import LABEL_STYLES
 from models.prediction import Prediction
 from service.dicom import codes as words
 from service.dicom.finish import (
@@ -49,6 +51,7 @@ def write_seg(told: Told, written: Sequence[Written]) -> list[Written]:  # noqa:
             algorithm_identification=algorithm,
             tracking_uid=tracking_uid(told, name),
             tracking_id=label,
+            display_color=CIELabColor.from_string(LABEL_STYLES[(number - 1) % len(LABEL_STYLES)][0]),
         ))
     _, rows, columns = told.volume.shape
     segmentation = Segmentation(

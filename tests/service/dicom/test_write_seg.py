@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from highdicom.color import CIELabColor
 from highdicom.seg import segread
 from numpy.typing import NDArray
 
+from models.explain.picture import LABEL_STYLES
 from models.model import Model
 from models.prediction import Prediction
 from models.read_dicom import read_dicom
@@ -138,3 +140,10 @@ def test_real_contours_land_on_the_real_slices(folder: Any) -> None:
     volume = read_dicom(files)
     for uid, plane in zip(volume.sop_uids, mask, strict=True):
         assert (plane == found.get(planes[uid], np.zeros_like(plane))).all()
+
+
+def test_segments_have_the_colours_of_the_picture(volumes: Model) -> None:
+    made = read_back(_segmentation(told(volumes, mr_series(), writes=["seg"])).data)
+    shown = [CIELabColor.from_dicom_value(item.RecommendedDisplayCIELabValue).to_rgb() for item in made.SegmentSequence]
+    wanted = [CIELabColor.from_string(colour).to_rgb() for colour, _ in LABEL_STYLES[:2]]
+    assert np.abs(np.array(shown) - np.array(wanted)).max() <= 2  # a code of 16 bits
