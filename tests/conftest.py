@@ -1,4 +1,4 @@
-"""Options of the suite: long tests run with --slow only, GPU tests where there is one."""
+"""Options of the suite: long tests run with --slow only, GPU tests where there is one, --kills says how many there are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--kills", type=int, default=20, help="processes that the kill test kills; 20 take a minute or two")
+    parser.addoption("--kill-seed", type=int, default=1, help="what the kill test draws its times and victims from")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
