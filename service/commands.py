@@ -66,12 +66,10 @@ def work(
     from service.lives import name_of_process, repeat, stop_event
     from service.routing import check_rules
     from service.scoring import open_shelf
-    from service.serve import keep_memory
     from service.worker import IDLE_S, Worker
 
     settings, hospital = _ready(provider=provider, site=site, store=store)
     stop = stop_event()
-    keep_memory()
     try:
         shelf = open_shelf(settings)
     except BrokenModel as error:

@@ -32,6 +32,7 @@ from service.leash import Leash
 from service.logs import where
 from service.pipeline import NOT_MEANT, Outcome, worth_telling
 from service.routing import Route, facts_of, route
+from service.serve import return_memory
 from service.settings import Settings
 from service.site import Site
 from service.store import desk, queue
@@ -75,6 +76,7 @@ class Worker:
         claim = queue.claim_of(row)
         with Leash(self.store, Job, claim, self.settings.lease_s, longest_s=LONGEST_JOB_S):
             self._do(claim)
+        return_memory()  # 0.4 GiB of a worker's memory otherwise, growing for minutes
         return True
 
     def _perform(self) -> bool:

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.explain.additive import strongest
 from models.explain.cam import upsample
@@ -35,6 +36,7 @@ UP, DOWN = 5, 3  # parts shown each way; more is not read
 OPACITY = 0.55
 LINE_INCH = 0.21
 DARK_DPI = 140
+LONGEST_SHOWN_PX = 900  # of an image; a panel is some 500 px wide
 
 
 def draw(result: Result, source: Volume | None = None, *, language: Language = "fr", dark: bool = False) -> bytes:
@@ -53,6 +55,7 @@ def radiograph_png(source: Volume, result: Result, *, language: Language = "fr",
     if isinstance(result, Refusal):
         return refusal_png(result, source, language=language, dark=dark)
     maps = result.explanation.heatmaps[:2]
+    source = _no_larger_than_shown(source)
     figure, panels = _figure(1 + max(1, len(maps)), language, lines=len(result.findings), dark=dark)
     if maps:
         figure.subplots_adjust(right=0.9, wspace=0.3)  # room for the colour bars and their labels
@@ -158,6 +161,7 @@ def refusal_png(
     """Draw a refusal with the same weight as a score: the image if there is one, the reason, and what to do."""
     figure, panels = _figure(1 if source is None else 2, language, width=None if source is not None else 7.5, dark=dark)
     if source is not None:
+        source = _no_larger_than_shown(source)
         middle = source.shape[0] // 2
         _show(panels[0], source.voxels[middle], source, _word("original", language))
     text = panels[-1]
@@ -203,6 +207,20 @@ def _figure(
     figure.subplots_adjust(left=0.03, right=0.97, top=1 - 0.85 / height, bottom=(1.15 + LINE_INCH * (lines - 1)) / height,
                            wspace=0.12)
     return figure, list(axes)
+
+
+def _no_larger_than_shown(source: Volume) -> Volume:
+    """Shrink large images before they are drawn: drawing 8 megapixels takes a gigabyte and shows no more."""
+    rows, columns = source.shape[1:]
+    share = LONGEST_SHOWN_PX / max(rows, columns)
+    if share >= 1 or source.shape[0] > 1:
+        return source
+    size = (max(1, round(columns * share)), max(1, round(rows * share)))
+    small = np.asarray(Image.fromarray(source.voxels[0]).resize(size, Image.Resampling.BOX), dtype=np.float32)
+    affine = source.affine.copy()
+    affine[:3, 0] *= columns / size[0]
+    affine[:3, 1] *= rows / size[1]
+    return source.with_voxels(small[None], affine)
 
 
 def _show(

@@ -149,3 +149,14 @@ def test_a_dark_picture_is_light_on_black_and_says_the_same(models: dict[str, Mo
     dark = draw(result, source, language="en", dark=True)
     assert written == said
     assert [pixels(png)[2, 2].tolist() for png in (light, dark)] == [[255] * 3, [0] * 3]
+
+
+def test_a_large_radiograph_is_drawn_small_with_its_proportions_and_its_map(models: dict[str, Model]) -> None:
+    small = radiograph_dataset(radiograph_pixels(300, 240, pneumonia=True))
+    large = radiograph_dataset(radiograph_pixels(3000, 2400, pneumonia=True), ImagerPixelSpacing=[0.05, 0.05])
+    drawn = []
+    for dataset in (small, large):
+        source = read_dicom([dicom_bytes(dataset)])
+        drawn.append(pixels(draw(models["image_classification"].predict(source), source, language="en")))
+    assert drawn[0].shape == drawn[1].shape
+    assert abs(coloured(drawn[0]) - coloured(drawn[1])) < 0.2 * coloured(drawn[0])
