@@ -16,6 +16,7 @@ from rich.table import Table
 from service.bench.ingest import ASSOCIATIONS, Rates
 from service.bench.path import Passage
 
+RESULTS = Path(__file__).with_name("results.json")
 LEAST_IMAGES_PER_S = 150.0
 LEAST_OF_ORTHANC = 0.8
 MOST_LATENCY_S = 10.0
@@ -136,6 +137,18 @@ def save(rows: Sequence[Row], machine: dict[str, Any], path: Path) -> None:
     told = {"machine": machine, "rows": [{**asdict(row), "reached": row.reached} for row in rows]}
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(to_markdown(rows, machine), encoding="utf-8")
+
+
+def read(path: Path = RESULTS) -> tuple[list[Row], dict[str, Any]]:
+    """Read what ``save`` wrote."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return [Row(**{name: value for name, value in row.items() if name != "reached"}) for row in told["rows"]], told["machine"]
+
+
+def bars(path: Path = RESULTS) -> str:
+    """Write the figures that have a bar as Markdown, for the README."""
+    rows, machine = read(path)
+    return to_markdown([row for row in rows if row.bar is not None], machine)
 
 
 def _ours(found: Passage) -> list[float]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from service.bench import report
 from training import readme
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,10 @@ def test_figures_are_those_of_the_releases() -> None:
 
 def test_speed_is_that_of_the_committed_bench() -> None:
     assert readme.speed() == part("speed")
+
+
+def test_load_is_that_of_the_committed_bench() -> None:
+    assert report.bars() == part("load")
 
 
 def test_every_picture_and_page_it_points_to_is_here() -> None:
