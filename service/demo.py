@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from service.lives import end
 from service.serve import WITH_PARENT
 from service.settings import PREFIX
 
@@ -183,12 +183,7 @@ def _wait(process: subprocess.Popen[str]) -> str:
 
 def _stop(process: subprocess.Popen[str]) -> None:
     """Ask the service to end, and make it, with all it started."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its session was made for it: see Popen
-        process.wait()
+    end(process, STOP_S, session=True)
     if process.stdout:
         process.stdout.close()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from service.dicom.client import deliver
+from service.lives import end
 from service.orthanc import AE_TITLE, NoOrthanc, Orthanc, free_ports
 from service.serve import WITH_PARENT
 from service.settings import PREFIX
@@ -264,12 +264,7 @@ def _wait(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the node to end, and make it, with all it started."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its session was made for it: see Popen
-        process.wait()
+    end(process, STOP_S, session=True)
 
 
 def _held(dicomweb: str) -> dict[str, dict[str, str]]:

@@ -7,8 +7,10 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from service.logs import where
 
@@ -46,3 +48,16 @@ def repeat(step: Callable[[], bool], stop: threading.Event, *, idle_s: float) ->
             pause_s = idle_s
             if not busy:
                 stop.wait(idle_s)
+
+
+def end(process: subprocess.Popen[Any], patience_s: float, *, session: bool = False) -> None:
+    """Ask a process to end, and make it; with ``session`` all that it started too: a session of its own was made for it."""
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        if session:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
