@@ -13,10 +13,24 @@ from models.errors import UnusableInput
 from models.manifest import Code, Range
 
 _FOLDER = Path(__file__).parent / "tables"
-TABLE: Mapping[str, Any] = json.loads((_FOLDER / "codes_icu.json").read_text("utf-8"))
-MEASURED: Mapping[str, Any] = TABLE["codes"]
-STATIC: Mapping[str, Any] = TABLE["static"]
-DESCRIBED: Mapping[str, Any] = {**TABLE["codes"], **TABLE["derived"], **TABLE["static"]}
+
+
+def _merged(kind: str) -> dict[str, Any]:
+    """Join one part of all tables. Raises ValueError when two tables describe one name."""
+    joined: dict[str, Any] = {}
+    for path in sorted(_FOLDER.glob("codes_*.json")):
+        part = json.loads(path.read_text("utf-8")).get(kind, {})
+        if twice := joined.keys() & part.keys():
+            raise ValueError(f"{path.name}: {', '.join(sorted(twice))} must be described once, found in another table too.")
+        joined |= part
+    return joined
+
+
+MEASURED: Mapping[str, Any] = _merged("codes")
+STATIC: Mapping[str, Any] = _merged("static")
+DESCRIBED: Mapping[str, Any] = {**MEASURED, **_merged("derived"), **STATIC}
+# What does not change with time but is measured, such as the height: read from Observations, the nearest one.
+MEASURED_ONCE: Mapping[str, Any] = {name: row for name, row in STATIC.items() if "conversion" in row}
 SYNONYMS: Mapping[str, str] = json.loads((_FOLDER / "units.json").read_text("utf-8"))["ucum"]
 LOINC = "http://loinc.org"
 _SAFE = re.compile(r"[\w/%\[\]{}*^.°µμ]{1,16}")
@@ -32,7 +46,7 @@ class Concept:
 
 _BY_CODE: Mapping[tuple[str, str], Concept] = {
     (row["system"], code): Concept(name, str(quantity))
-    for name, row in {**MEASURED, "height_cm": STATIC["height_cm"]}.items()
+    for name, row in {**MEASURED, **MEASURED_ONCE}.items()
     for code, quantity in row["meaning"].items()
 }
 
@@ -59,7 +73,7 @@ def to_our_unit(concept: Concept, value: float, unit: str) -> float:
 
 def our_concept(name: str) -> Concept:
     """Return our own word for a measurement, in the quantity of our unit. Raises UnusableInput when unknown."""
-    row = {**MEASURED, "height_cm": STATIC["height_cm"]}.get(name)
+    row = {**MEASURED, **MEASURED_ONCE}.get(name)
     if row is None:
         raise UnusableInput(f"A code must be one of {', '.join(MEASURED)}, found another.", code="unknown_code")
     return Concept(name, next(iter(row["conversion"])))
@@ -73,12 +87,17 @@ def unit_of(name: str) -> str:
 def coded(name: str) -> Code | None:
     """Return the first public code of one of ours, None for a derived quantity."""
     row = DESCRIBED[name]
-    if "meaning" not in row or name == "icu_type":
+    if "meaning" not in row or ("conversion" not in row and name in STATIC):
         return None
     return Code(system=row["system"], code=next(iter(row["meaning"])), display=row["label"]["en"])
 
 
+def meanings_of(name: str) -> dict[str, tuple[str, str]]:
+    """Return what the values of one code stand for, in English and French, where they are words."""
+    return {value: (str(words[0]), str(words[1])) for value, words in DESCRIBED[name].get("meanings", {}).items()}
+
+
 def range_of(name: str, kind: str) -> Range:
-    """Return the `plausible` or `reference` range of one code; open where the table gives none."""
+    """Return the `plausible`, `usual` or `reference` range of one code; open where the table gives none."""
     limits = DESCRIBED[name].get(kind)
     return Range(low=limits[0], high=limits[1]) if limits else Range()

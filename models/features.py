@@ -1,6 +1,6 @@
 """FEATURES: name → pure function (view, code, parameters) → number, the same in training and serving.
 
-Impossible raw values are removed here by the plausible range of `tables/codes_icu.json`, never imputed: a feature that
+Impossible raw values are removed here by the plausible range of `tables/codes_*.json`, never imputed: a feature that
 cannot be computed is NaN, and the model has its own learned level for that.
 """
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.codes import range_of, unit_of
 from models.features import clean
 from models.manifest import Accepts, Manifest, Range
 from models.prediction import Reason
@@ -150,11 +151,35 @@ def clipped_share(source: Volume) -> float:
 
 
 def decline_measurements(manifest: Manifest, view: View) -> Decline | None:
-    """Return why the record holds too little: fewer core codes with a plausible value than the model needs."""
+    """Return why the record holds too little: a code it cannot do without, or fewer core codes than the model needs."""
     refuses = manifest.refuses
+    absent = [code for code in refuses.required if not _known(view, code)]
+    if absent:
+        return Decline(
+            Reason.TOO_FEW_MEASUREMENTS,
+            f"Too few measurements: {', '.join(absent)} missing. This model cannot do without.",
+            "Send them, or score again when they are known.",
+        )
+    for code, (count, minutes) in refuses.recent.items():
+        times = clean(view, code).minutes
+        found = int((times >= view.moment - minutes).sum())
+        if found < count:
+            return Decline(
+                Reason.TOO_FEW_MEASUREMENTS,
+                f"Too few measurements: {code} needs {count} values in the last {minutes:g} min, found {found}.",
+                "Score again when the sensor has sent more.",
+            )
+    for code, minutes in refuses.newest_min.items():
+        times = clean(view, code).minutes
+        if not len(times) or view.moment - times[-1] > minutes:
+            return Decline(
+                Reason.TOO_FEW_MEASUREMENTS,
+                f"The latest {code} may be {minutes:g} min old, found an older one.",
+                "Score again when a new value has come in.",
+            )
     if not refuses.min_measured:
         return None
-    absent = [code for code in refuses.core_codes if not len(clean(view, code).values)]
+    absent = [code for code in refuses.core_codes if not _known(view, code)]
     found = len(refuses.core_codes) - len(absent)
     if found >= refuses.min_measured:
         return None
@@ -163,6 +188,44 @@ def decline_measurements(manifest: Manifest, view: View) -> Decline | None:
         f"This model needs {refuses.min_measured} of {len(refuses.core_codes)} core measurements, found {found}.",
         f"Not found: {', '.join(absent)}. Score again when more are known.",
     )
+
+
+def _known(view: View, code: str) -> bool:
+    value = view.static.get(code)
+    return (value is not None and not np.isnan(value)) or len(clean(view, code).values) > 0
+
+
+def decline_impossible(manifest: Manifest, view: View) -> Decline | None:
+    """Return why a value cannot be true, where the release refuses instead of leaving it out. The value is not repeated."""
+    if not manifest.refuses.impossible_values:
+        return None
+    for code in _used(manifest):
+        limits = range_of(code, "plausible")
+        values = [*view.series(code).values.tolist(), view.static.get(code, np.nan)]
+        if any(not limits.holds(value) for value in values if not np.isnan(value)):
+            return Decline(
+                Reason.IMPOSSIBLE_VALUE,
+                f"{code} must be {_range(limits, unit_of(code))}, found a value outside.",
+                "Correct the value or its unit at the source, then score again.",
+            )
+    return None
+
+
+def implausible_codes(manifest: Manifest, view: View) -> list[str]:
+    """Return the codes with a possible value outside their usual range: used, and worth a second look."""
+    found = set()
+    for feature in manifest.features:
+        code = str(feature.params.get("code", ""))
+        low, high = feature.usual.low, feature.usual.high
+        if code and (low is not None or high is not None):
+            values = [*clean(view, code).values.tolist(), view.static.get(code, np.nan)]
+            if any((low is not None and value < low) or (high is not None and value > high) for value in values):
+                found.add(code)
+    return sorted(found)
+
+
+def _used(manifest: Manifest) -> list[str]:
+    return sorted({str(feature.params["code"]) for feature in manifest.features if "code" in feature.params})
 
 
 def impossible_codes(codes: Iterable[str], view: View) -> list[str]:

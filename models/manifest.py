@@ -72,14 +72,17 @@ class Feature(_Part):
     unit: str  # UCUM
     code: Code | None = None
     plausible: Range = Range()  # outside: the value is impossible and is not used, and a flag says so
+    usual: Range = Range()  # outside: used, and flagged as implausible
     reference: Range = Range()  # the usual adult range, for low / normal / high
+    meanings: dict[str, tuple[str, str]] = {}  # of a value that stands for a word: f"{value:g}" → English, French
 
 
 class Term(_Part):
-    """One additive part of a risk model: a single feature, or a pair."""
+    """One additive part of a risk model: a single feature, or a pair. ``output``: which output it is a part of."""
 
     name: str
     features: list[str] = Field(min_length=1, max_length=2)
+    output: str = ""  # name of the output; empty: the first
 
 
 class Graph(_Part):
@@ -87,25 +90,49 @@ class Graph(_Part):
 
     input: str
     input_shape: list[int | str]
-    outputs: dict[str, str]  # role → output name: probability, logit, raw_logit, map, ood, labels, volume_ml, contributions
+    # role → output name: probability, logit, raw_logit, map, ood, labels, volume_ml, contributions, quantity, interval
+    outputs: dict[str, str]
     opset: int
 
 
+Band = Literal["low", "moderate", "high"]
+BANDS: tuple[Band, ...] = ("low", "moderate", "high")
+
+
 class Output(_Part):
-    """One figure for a person. ``index`` is its column in the graph's probability or volume output."""
+    """One figure for a person. ``index`` is its column in the graph's probability, volume or quantity output.
+
+    A *quantity* is the exponential of its score (``explains.link = "log"``), with the interval it lies in with
+    probability ``interval_level``.
+    """
 
     name: str
     label: str
     label_fr: str
     code: Code
-    kind: Literal["probability", "volume"]
+    kind: Literal["probability", "volume", "quantity"]
     unit: str
     index: int
     threshold: float | None = None
     threshold_reason: str = ""
+    clear_threshold: float | None = None  # a raised alert ends only below this; None: 0.8 of the threshold
+    bands: dict[Band, float] = {}  # lower limits of the words for a risk
+    interval_level: float | None = None  # of a quantity: how often the interval holds the truth, as calibrated
+    horizon_h: float | None = None  # the outcome is looked for so many hours after the moment; None: see the label
     map_index: int | None = None  # channel of the map output that explains it
     shown_only_if: str | None = None  # name of the output that must be above its threshold first
     calibration: dict[str, float] = {}  # slope and intercept put on the raw logit, inside the graph
+
+    def risk(self, value: float) -> Literal["negligible"] | Band | None:
+        """Return the word for a probability; None where the release states no bands."""
+        if not self.bands:
+            return None
+        reached: Literal["negligible"] | Band = "negligible"
+        for word in BANDS:
+            limit = self.bands.get(word)
+            if limit is not None and value >= limit:
+                reached = word
+        return reached
 
 
 class OutOfDistribution(_Part):
@@ -124,12 +151,17 @@ class Refuses(_Part):
     max_clipped_share: float = 1.0  # share of source pixels at either end of the range above this: clipped
     min_measured: int = 0  # distinct core codes that must have a value
     core_codes: list[str] = []
+    required: list[str] = []  # codes that must all be known, measured or static
+    recent: dict[str, tuple[int, float]] = {}  # code → at least so many values in the last so many minutes
+    newest_min: dict[str, float] = {}  # code → its latest value may be at most so many minutes old
+    impossible_values: bool = False  # a value outside its plausible range is refused, not left out
 
 
 class Explains(_Part):
     """How a score is explained, and how exactly."""
 
-    method: Literal["class_activation_map", "segmentation", "additive_contributions"]
+    method: Literal["class_activation_map", "segmentation", "additive_contributions", "shares"]
+    link: Literal["logit", "log"] = "logit"  # the scale on which additive contributions sum up
     baseline: str
     completeness_tolerance: float
     stride_px: float | None = None
@@ -196,6 +228,7 @@ USUAL_OBJECTS: dict[str, tuple[Written, ...]] = {
     "image_classification": ("sr", "map", "capture"),
     "volume_segmentation": ("sr", "seg", "capture"),
     "risk": (),
+    "department": (),
 }
 
 
@@ -207,7 +240,7 @@ class Manifest(_Part):
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     title: str
     title_fr: str
-    task: Literal["image_classification", "volume_segmentation", "risk"]
+    task: Literal["image_classification", "volume_segmentation", "risk", "department"]
     summary: str
     licence: str
     contact: str
@@ -215,7 +248,12 @@ class Manifest(_Part):
     steps: list[Step] = []
     features: list[Feature] = []
     terms: list[Term] = []
-    moment_h: float | None = None  # risk: hours after the record's start that may be looked at
+    moment: str = ""  # risk: when it is scored, in words
+    moment_fr: str = ""
+    moment_h: float | None = None  # risk: hours after the record's start that may be looked at; None: up to its latest event
+    window_h: float | None = None  # risk: how far back it looks; None: to the start
+    needs_encounter: bool = True  # risk: false for what is measured at home
+    hooks: list[str] = []  # CDS Hooks at which it may speak, for example patient-view
     graph: Graph
     outputs: list[Output] = Field(min_length=1)
     refuses: Refuses = Refuses()

@@ -38,7 +38,8 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 NEEDED = {
     "image_classification": ("probability", "logit", "map", "ood"),
     "volume_segmentation": ("labels", "volume_ml", "ood"),
-    "risk": ("probability", "logit", "contributions", "ood"),
+    "risk": ("probability", "quantity", "interval", "logit", "contributions", "ood"),
+    "department": ("probability",),
 }
 
 
@@ -99,14 +100,22 @@ class Model:
     def score_features(self, features: NDArray[np.float32]) -> Arrays:
         """Score many feature rows (n, F) of a risk model at once, NaN where missing.
 
-        Returns ``probability`` (n, 1), ``logit`` (n, 1), ``contributions`` (n, terms) and ``completeness_error`` (n,),
-        the relative difference between the logit and bias + contributions. Nothing is refused here.
+        Returns the graph's arrays by role, (n, outputs) or (n, terms) each, and ``completeness_error`` (n,): the largest
+        relative difference between an output's logit and its bias + contributions. Nothing is refused here.
         """
-        arrays = self.session.run(features, ("probability", "logit", "contributions"))
-        logit = arrays["logit"][:, 0]
-        gap = np.abs(arrays["contributions"].sum(axis=1) + np.float32(self.manifest.explains.bias["0"]) - logit)
-        arrays["completeness_error"] = gap / (1 + np.abs(logit))
+        arrays = self.session.run(features, tuple(role for role in self._roles if role != "ood"))
+        arrays["completeness_error"] = np.max([self._gap(arrays, output) for output in self._explained()], axis=0)
         return arrays
+
+    def _explained(self) -> list[Output]:
+        return [output for output in self.manifest.outputs if str(output.index) in self.manifest.explains.bias]
+
+    def _gap(self, arrays: Arrays, output: Output) -> NDArray[np.float32]:
+        first, logit = self.manifest.outputs[0].name, arrays["logit"][:, output.index]
+        mine = [place for place, term in enumerate(self.manifest.terms) if (term.output or first) == output.name]
+        bias = np.float32(self.manifest.explains.bias[str(output.index)])
+        gap: NDArray[np.float32] = np.abs(arrays["contributions"][:, mine].sum(axis=1) + bias - logit) / (1 + np.abs(logit))
+        return gap
 
     def refusal(self, decline: gate.Decline, flags: Iterable[str] = ()) -> Refusal:
         """Turn a reason found without running the graph into a result of this model."""
@@ -126,7 +135,7 @@ class Model:
 
     def _admit_volume(self, volume: Volume) -> Case | Refusal:
         manifest = self.manifest
-        if manifest.task == "risk":
+        if manifest.task in ("risk", "department"):
             return self.refusal(
                 gate.Decline(
                     Reason.WRONG_MODALITY,
@@ -156,12 +165,17 @@ class Model:
             )
         view = self._view(record, moment_h)
         flags = [f"impossible_value_left_out:{code}" for code in gate.impossible_codes(view.codes, view)]
+        flags += [f"implausible_value:{code}" for code in gate.implausible_codes(manifest, view)]
         age_years = record.static.get("age_years")
         if age_years is None or np.isnan(age_years):
             flags.append("age_not_stated")
         if moment_h is not None and moment_h != manifest.moment_h:
             flags.append("other_moment_than_trained")
-        decline = gate.decline_age(manifest.accepts, age_years) or gate.decline_measurements(manifest, view)
+        decline = (
+            gate.decline_age(manifest.accepts, age_years)
+            or gate.decline_impossible(manifest, view)
+            or gate.decline_measurements(manifest, view)
+        )
         if decline:
             return self.refusal(decline, flags)
         return Case(self._features(view), flags=tuple(flags))
@@ -180,7 +194,9 @@ class Model:
 
     def _view(self, record: Record, moment_h: float | None) -> View:
         hours = self.manifest.moment_h if moment_h is None else moment_h
-        return record.up_to(float("inf") if hours is None else 60 * hours)
+        window_h = self.manifest.window_h
+        moment = record.latest_minute if hours is None else 60 * hours
+        return record.up_to(moment, float("inf") if window_h is None else 60 * window_h)
 
     def _features(self, view: View) -> NDArray[np.float32]:
         row = [FEATURES[feature.function](view, **feature.params) for feature in self.manifest.features]
@@ -224,6 +240,7 @@ class Model:
     def _findings(self, case: Case, arrays: Arrays) -> tuple[Finding, ...]:
         """Return the outputs that may be shown, in the manifest's order."""
         values = {output.name: self._value(output, case, arrays) for output in self.manifest.outputs}
+        intervals = arrays.get("interval")
         above = {
             output.name: output.threshold is not None and values[output.name] >= output.threshold
             for output in self.manifest.outputs
@@ -240,6 +257,8 @@ class Model:
                 output.threshold,
                 above[output.name] if output.threshold is not None else None,
                 self._logit(output, arrays),
+                **_interval(output, intervals),
+                risk=output.risk(values[output.name]) or "",
             )
             for output in self.manifest.outputs
             if output.shown_only_if is None or above[output.shown_only_if]
@@ -248,16 +267,26 @@ class Model:
     def _value(self, output: Output, case: Case, arrays: Arrays) -> float:
         if output.kind == "probability":
             return float(arrays["probability"][output.index])
+        if output.kind == "quantity":
+            return float(arrays["quantity"][output.index])
         # The graph counts voxels as 1 mm³; a spacing within the tolerance of the resample step was left as it is.
         voxel_mm3 = 1000 * case.prepared.voxel_ml if case.prepared is not None else 1.0
         return float(arrays["volume_ml"][output.index]) * voxel_mm3
 
     def _logit(self, output: Output, arrays: Arrays) -> float | None:
-        if output.kind != "probability":
+        if output.kind == "volume" or (output.kind == "quantity" and output.index >= len(arrays["logit"])):
             return None
         if output.map_index is None:
             return float(arrays["logit"][output.index])
         return float(arrays["logit"][output.map_index]) * sign_of(self.manifest, output)
+
+
+def _interval(output: Output, intervals: NDArray[np.float32] | None) -> dict[str, float]:
+    """Return low, high and level of a quantity's interval: columns 2·index and 2·index + 1 of the graph's ``interval``."""
+    if output.kind != "quantity" or intervals is None or output.interval_level is None:
+        return {}
+    low, high = intervals[2 * output.index : 2 * output.index + 2].tolist()
+    return {"low": low, "high": high, "interval_level": output.interval_level}
 
 
 def _timings(case: Case, graph_ms: float, started: float) -> dict[str, float]:

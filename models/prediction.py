@@ -45,18 +45,22 @@ class Identity:
 
 @dataclass(frozen=True)
 class Finding:
-    """One output for a person: a calibrated probability (unit "1") or a volume (unit "mL")."""
+    """One output for a person: a calibrated probability (unit "1"), a volume (unit "mL") or a quantity with its interval."""
 
     name: str
     label: str
     label_fr: str
     code: Code
-    kind: Literal["probability", "volume"]
+    kind: Literal["probability", "volume", "quantity"]
     value: float
     unit: str
     threshold: float | None = None
     above_threshold: bool | None = None
-    logit: float | None = None
+    logit: float | None = None  # the score on the scale of ``explains.link``
+    low: float | None = None  # of a quantity: the interval that holds the truth with probability ``interval_level``
+    high: float | None = None
+    interval_level: float | None = None
+    risk: str = ""  # negligible, low, moderate or high, where the release states bands
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,10 @@ class Mask:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one term adds to the logit, against the declared baseline, with what a reader needs to judge it."""
+    """What one term adds to the logit, against the declared baseline, with what a reader needs to judge it.
+
+    With the link "log" the same numbers are the part of the logarithm, and ``odds_multiplier`` multiplies the quantity.
+    """
 
     term: str
     label: str
@@ -98,6 +105,9 @@ class Contribution:
     reference_low: float | None = None
     reference_high: float | None = None
     flag: Literal["low", "normal", "high", ""] = ""
+    finding: str = ""  # name of the finding it is a part of
+    value_text: str = ""  # the word a value stands for
+    value_text_fr: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """FHIR R4 Bundle → Record: codes to our names, units to ours by table, times to minutes since the encounter's start.
 
 Reads Patient (birthDate, gender), Encounter (period.start, kind of unit) and Observation (final, amended, corrected).
-https://hl7.org/fhir/R4/bundle.html. What is not in `tables/codes_icu.json` is left out; what is, must be readable.
+https://hl7.org/fhir/R4/bundle.html. What is not in `tables/codes_*.json` is left out; what is, must be readable.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite, nan
 from typing import Any
@@ -22,6 +23,35 @@ MAX_PARTS = 100
 COUNTED = frozenset({"final", "amended", "corrected"})
 SEXES = {"male": 1.0, "female": 0.0}
 Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """What was not used: ``what`` kind of resource or code, ``why`` in a word a program can act on, how often."""
+
+    what: str
+    why: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A record, and where it came from. ``references``: our code → (minute, "Observation/1") of every value used, by time.
+
+    ``subject`` and ``encounter`` are references as the sender wrote them ("Patient/1"), "" when there is none.
+    """
+
+    record: Record
+    references: Mapping[str, tuple[tuple[float, str], ...]] = field(default_factory=dict, repr=False)
+    ignored: tuple[Ignored, ...] = ()
+    subject: str = field(default="", repr=False)
+    encounter: str = field(default="", repr=False)
+    patient: Json | None = field(default=None, repr=False)
+
+
+def read_bundle(bundle: object, *, moment: datetime | None = None, encounter: str = "") -> Reading:  # noqa: ARG001
+    """Read resources about one subject. Raises UnusableInput as `read_fhir` does."""
+    return Reading(record_of(bundle))
 
 
 def read_fhir(content: bytes | str) -> Record:

@@ -2,7 +2,7 @@
 
 `minute` counts from admission to the unit; `time` is ISO 8601 with its zone, and then a row with the code `admission`
 gives minute 0. What does not change has rows too, without a time: age_years, sex (male or female), height_cm, icu_type.
-Codes are our names (`tables/codes_icu.json`) or LOINC.
+Codes are our names (`tables/codes_*.json`) or LOINC.
 """
 
 from __future__ import annotations

@@ -95,6 +95,11 @@ class Record:
         """What does not change with time; NaN or absent when unknown."""
         return self._static
 
+    @property
+    def latest_minute(self) -> float:
+        """The minute of the latest event; 0 when there is none."""
+        return max((float(one.minutes[-1]) for one in self._events.values()), default=0.0)
+
     def up_to(self, moment: float, window: float = float("inf")) -> View:
         """Return what was known at `moment` (minutes since origin), looking back over `window` minutes."""
         seen = {}

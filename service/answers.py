@@ -25,21 +25,31 @@ class _Answer(BaseModel):
 
 
 class FindingAnswer(_Answer):
-    """A calibrated probability (unit "1") or a volume (unit "mL"). ``label`` is in the language asked for."""
+    """A calibrated probability (unit "1"), a volume (unit "mL") or a quantity. ``label`` is in the language asked for.
+
+    A quantity lies between ``low`` and ``high`` with probability ``interval_level``. ``risk`` is the word for a probability.
+    """
 
     name: str
     label: str
     code: Code
-    kind: Literal["probability", "volume"]
+    kind: Literal["probability", "volume", "quantity"]
     value: float
     unit: str
     threshold: float | None
     above_threshold: bool | None
     logit: float | None
+    low: float | None
+    high: float | None
+    interval_level: float | None
+    risk: str
 
 
 class ContributionAnswer(_Answer):
-    """What one term adds to the logit against the baseline."""
+    """What one term adds to the logit of ``finding`` against the baseline; for a quantity, to its logarithm.
+
+    ``value_text`` is the word a value stands for, empty where it is a number.
+    """
 
     term: str
     label: str
@@ -52,6 +62,8 @@ class ContributionAnswer(_Answer):
     reference_low: float | None
     reference_high: float | None
     flag: Literal["low", "normal", "high", ""]
+    finding: str
+    value_text: str
 
 
 class HeatmapAnswer(_Answer):
@@ -178,7 +190,7 @@ class ModelLine(_Answer):
     name: str
     version: str
     title: str
-    task: Literal["image_classification", "volume_segmentation", "risk"]
+    task: Literal["image_classification", "volume_segmentation", "risk", "department"]
     summary: str
     active: bool
     backend: str
@@ -245,7 +257,8 @@ def model_line(manifest: Manifest, *, active: bool, backend: str, precision: str
 def _finding(one: Finding, language: Language) -> FindingAnswer:
     return FindingAnswer(name=one.name, label=_in(language, one.label, one.label_fr), code=one.code, kind=one.kind,
                          value=one.value, unit=one.unit, threshold=one.threshold,
-                         above_threshold=one.above_threshold, logit=one.logit)
+                         above_threshold=one.above_threshold, logit=one.logit, low=one.low, high=one.high,
+                         interval_level=one.interval_level, risk=one.risk)
 
 
 def _explanation(one: Explanation, language: Language, arrays: bool) -> ExplanationAnswer:
@@ -277,7 +290,8 @@ def _contribution(one: Contribution, language: Language) -> ContributionAnswer:
     return ContributionAnswer(
         term=one.term, label=_in(language, one.label, one.label_fr), value=one.value, unit=one.unit, logit=one.logit,
         odds_multiplier=one.odds_multiplier, missing=one.missing, code=one.code, reference_low=one.reference_low,
-        reference_high=one.reference_high, flag=one.flag,
+        reference_high=one.reference_high, flag=one.flag, finding=one.finding,
+        value_text=_in(language, one.value_text, one.value_text_fr),
     )
 
 

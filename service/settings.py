@@ -42,6 +42,7 @@ class Settings(BaseModel):
     allow_anonymous: bool = Field(False, description="Listen beyond loopback without api_token (a proxy asks instead).")
     max_image_body_mib: int = Field(256, ge=1, description="Largest body of POST /v1/images.")
     max_record_body_mib: int = Field(16, ge=1, description="Largest body of POST /v1/records.")
+    max_bulk_body_mib: int = Field(512, ge=1, description="Largest NDJSON body of an asynchronous $predict.")
     max_bodies_mib: int = Field(1024, ge=1, description="All bodies being held at once; beyond: 503, try again.")
     max_parts: int = Field(2000, ge=1, le=60_000, description="Parts of a multipart body, or members of a zip.")
     max_unpacked_mib: int = Field(512, ge=1, description="Size of a zip's members once unpacked.")
@@ -57,6 +58,10 @@ class Settings(BaseModel):
     objects_endpoint: str = Field("", description="Address of an S3-compatible server that is not Amazon's.")
     site: Path | None = Field(None, description="TOML file: who may send, where results go, routing rules.")
     dicomweb: bool = Field(False, description="Answer /dicom-web too (STOW-RS, QIDO-RS, WADO-RS, UPS-RS); opens the store.")
+    ehr: bool = Field(False, description="Answer /fhir and /cds-services too; opens the store.")
+    public_url: str = Field("", description="Address callers know this service by, such as https://ai.example.org; tokens name it.")
+    codes: Path | None = Field(None, description="File that maps this hospital's codes and units to ours.")
+    cors_origins: str = Field("", description="Web origins that may call /cds-services from a browser, with blanks between.")
     dicom_host: str = Field("127.0.0.1", description="Address the C-STORE receiver listens on. Beyond loopback: [[peers]].")
     dicom_port: int = Field(11112, ge=0, le=65535, description="Its TCP port; 0 takes a free one and prints it.")
     ae_title: str = Field("DIAPHANE", min_length=1, max_length=16, description="Our application entity title.")
@@ -76,7 +81,7 @@ class Settings(BaseModel):
     report_unfit: bool = Field(True, description="Send a result saying so when no model takes an image.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
-    @field_validator("released", "site", "tls_cert", "tls_key", "tls_ca", mode="before")
+    @field_validator("released", "site", "codes", "tls_cert", "tls_key", "tls_ca", mode="before")
     @classmethod
     def _no_folder(cls, value: Any) -> Any:
         return value or None

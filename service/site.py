@@ -2,6 +2,8 @@
 
     [device]        what our objects say of where they were made      [[peers]]  who may send by DIMSE
     [[targets]]     where results are delivered                       [[rules]]  which images a model is given
+    [fhir_server]   the hospital's FHIR server                        [[cds_clients]]  which EHR may ask for cards
+    [identity] [organisation] [mllp] [xdm]      whose identities count, who we are, where validated reports go
 """
 
 from __future__ import annotations
@@ -69,10 +71,10 @@ class Peer(_Part):
 
 
 class Target(_Part):
-    """Where results go: an application entity (dimse) or a DICOMweb server (stow)."""
+    """Where results go: an application entity (dimse), a DICOMweb server (stow), or the [fhir_server] (fhir)."""
 
     name: Name
-    kind: Literal["dimse", "stow"]
+    kind: Literal["dimse", "stow", "fhir"]
     host: str = ""  # dimse
     port: int = Field(104, ge=1, le=65535)
     ae_title: AETitle = "PACS"
@@ -94,6 +96,80 @@ class Target(_Part):
         return self
 
 
+class FhirServer(_Part):
+    """The hospital's FHIR server: read for records, and written to when ``push``. Nothing else is ever asked for by address."""
+
+    url: str = Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$")
+    auth: Literal["none", "token", "backend"] = "none"
+    token: SecretStr = SecretStr("")  # auth = "token": a bearer token
+    client_id: str = ""  # auth = "backend": SMART backend services, a signed client assertion
+    key: Path | None = None  # our private key, PEM; RSA 2048 or more signs RS384, P-384 signs ES384
+    key_id: str = ""
+    token_url: str = ""
+    scope: str = "system/*.read"
+    tls_ca: Path | None = None
+    timeout_s: float = Field(10.0, gt=0)
+    push: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.auth == "token" and not self.token.get_secret_value():
+            raise ValueError('auth = "token" needs token')
+        if self.auth == "backend" and not (self.client_id and self.key and self.token_url):
+            raise ValueError('auth = "backend" needs client_id, key and token_url')
+        return self
+
+
+class CdsClient(_Part):
+    """An EHR that may call our CDS services: its tokens name ``iss``, and are checked with keys from a file or an address."""
+
+    iss: str
+    jwks: Path | None = None  # a JWKS file
+    jku: str = ""  # or the exact address of one
+    tenants: list[str] = []  # empty: any, or none
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Self:
+        if not self.jwks and not self.jku.startswith("https://"):
+            raise ValueError("a CDS client needs jwks, a file, or jku, an address that starts with https://")
+        return self
+
+
+class IdentityRules(_Part):
+    """Which national identities are taken: those of real people, or those of tests. Never both."""
+
+    accept: Literal["production", "test"] = "test"
+
+
+class Organisation(_Part):
+    """The hospital, as validated reports name it."""
+
+    name: str = ""
+    finess: str = Field("", pattern=r"^([0-9AB]{9})?$")  # FINESS of the legal entity
+    address: str = ""
+    telecom: str = ""
+    oid: str = Field("", pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$")  # root of the ids it gives, its IPP among them
+
+
+class Mllp(_Part):
+    """Where validated reports go by HL7 v2. Off unless it names a host."""
+
+    host: str = ""
+    port: int = Field(2575, ge=1, le=65535)
+    message: Literal["ORU_R01", "MDM_T02"] = "MDM_T02"
+    receiving_application: str = Field("PFI", max_length=180)
+    receiving_facility: str = Field("", max_length=180)
+    timeout_s: float = Field(30.0, gt=0)
+    tls: bool = False
+    tls_ca: Path | None = None
+
+
+class Xdm(_Part):
+    """Where validated reports are put as IHE_XDM.zip, for the hospital's secure mail. Off unless it names a folder."""
+
+    folder: Path | None = None
+
+
 class Site(_Part):
     """The whole file. Empty: any peer on loopback, nothing delivered, every model takes what its manifest accepts."""
 
@@ -101,12 +177,24 @@ class Site(_Part):
     peers: list[Peer] = []
     targets: list[Target] = []
     rules: list[Rule] = []  # read from the top: service/rules.py
+    fhir_server: FhirServer | None = None
+    cds_clients: list[CdsClient] = []
+    identity: IdentityRules = Field(default_factory=lambda: IdentityRules.model_validate({}))
+    organisation: Organisation = Field(default_factory=lambda: Organisation.model_validate({}))
+    mllp: Mllp = Field(default_factory=lambda: Mllp.model_validate({}))
+    xdm: Xdm = Field(default_factory=lambda: Xdm.model_validate({}))
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
         for kind, names in (("target", [one.name for one in self.targets]), ("rule", [one.name for one in self.rules if one.name])):
             if len(set(names)) < len(names):
                 raise ValueError(f"every {kind} needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _has_its_server(self) -> Self:
+        if any(target.kind == "fhir" for target in self.targets) and self.fhir_server is None:
+            raise ValueError("a fhir target needs [fhir_server]: its url is where results go")
         return self
 
     @model_validator(mode="after")
@@ -162,7 +250,9 @@ def _called(rule: Rule, place: int) -> str:
 
 def _keys_at(place: list[str | int]) -> list[str]:
     """Return the keys there may be at a place of the file."""
-    parts: dict[str | int, type[BaseModel]] = {"device": Device, "peers": Peer, "targets": Target, "rules": Rule}
+    parts: dict[str | int, type[BaseModel]] = {"device": Device, "peers": Peer, "targets": Target, "rules": Rule,
+                                                "fhir_server": FhirServer, "cds_clients": CdsClient, "identity": IdentityRules,
+                                                "organisation": Organisation, "mllp": Mllp, "xdm": Xdm}
     part: type[BaseModel] = parts.get(place[0], Site) if place else Site
     if "when" in place:
         part = Span if place[-1] in NUMBERS else Condition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import exp
 from typing import Any, Literal
@@ -22,21 +22,35 @@ def explain(
 ) -> Explanation:
     """Return every term's part of the logit, in the graph's order, and the error of their sum."""
     explains = manifest.explains
-    parts, logit = arrays["contributions"], float(arrays["logit"][0])
-    bias = explains.bias["0"]
+    parts = arrays["contributions"].tolist()
     by_name = {feature.name: feature for feature in manifest.features}
     values = dict(zip(by_name, case.graph_input[0].tolist(), strict=True))
-    gap = abs(bias + float(parts.sum(dtype=np.float64)) - logit)
+    first = manifest.outputs[0].name
     contributions = tuple(
-        _contribution(term, by_name, values, part) for term, part in zip(manifest.terms, parts.tolist(), strict=True)
+        _contribution(term, by_name, values, part, term.output or first)
+        for term, part in zip(manifest.terms, parts, strict=True)
     )
+    gaps, bias = [], {}
+    for output in (manifest.output(finding.name) for finding in findings):
+        if str(output.index) not in explains.bias:
+            continue  # shown beside the model's own outputs, not explained by its terms
+        bias[output.name] = explains.bias[str(output.index)]
+        score = float(arrays["logit"][output.index])
+        whole = bias[output.name] + sum(one.logit for one in contributions if one.finding == output.name)
+        gaps.append(abs(whole - score) / (1 + abs(score)))
     return Explanation(
         explains.method,
         explains.baseline,
-        {findings[0].name: bias},
+        bias,
         contributions=contributions,
-        measurements=_by_measurement(manifest, by_name, contributions),
-        completeness_error=gap / (1 + abs(logit)),
+        measurements=tuple(
+            gathered
+            for name in bias
+            for gathered in _by_measurement(
+                by_name, name, [both for both in zip(manifest.terms, contributions, strict=True) if both[1].finding == name]
+            )
+        ),
+        completeness_error=max(gaps) if gaps else float("nan"),
         completeness_tolerance=explains.completeness_tolerance,
         note=explains.note,
         note_fr=explains.note_fr,
@@ -54,17 +68,17 @@ def strongest(
 
 
 def _by_measurement(
-    manifest: Manifest, features: dict[str, Feature], contributions: tuple[Contribution, ...]
+    features: dict[str, Feature], finding: str, parts: Sequence[tuple[Term, Contribution]]
 ) -> tuple[Contribution, ...]:
     """Gather contributions by the code that was measured, in the order of their first term.
 
     Terms of one measurement overlap (latest, lowest, trend), so only their sum can be read on its own. A pair is shared
     half and half, as Shapley's value shares the interaction of two (1953). The sum stays the sum. Each measurement
-    shows its latest value, or else that of its strongest term.
+    shows its latest value, or else that of its strongest term. ``parts`` are those of one finding.
     """
     logits: dict[str, float] = {}
     told: dict[str, list[tuple[bool, float, Contribution]]] = {}
-    for term, part in zip(manifest.terms, contributions, strict=True):
+    for term, part in parts:
         for name in term.features:
             measured = str(features[name].params.get("code", name))
             logits[measured] = logits.get(measured, 0.0) + part.logit / len(term.features)
@@ -78,7 +92,7 @@ def _by_measurement(
         terms = told[measured]
         multiplier = exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, logit)))
         if not terms:  # only known from pairs
-            gathered.append(Contribution(measured, measured, measured, None, "", logit, multiplier, False))
+            gathered.append(Contribution(measured, measured, measured, None, "", logit, multiplier, False, finding=finding))
             continue
         shown = max(terms, key=lambda one: one[:2])[2]
         more = len(terms) - 1
@@ -90,7 +104,9 @@ def _by_measurement(
     return tuple(gathered)
 
 
-def _contribution(term: Term, features: dict[str, Feature], values: dict[str, float], part: float) -> Contribution:
+def _contribution(
+    term: Term, features: dict[str, Feature], values: dict[str, float], part: float, finding: str
+) -> Contribution:
     used = [features[name] for name in term.features]
     missing = any(np.isnan(values[feature.name]) for feature in used)
     multiplier = exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, part)))
@@ -104,6 +120,7 @@ def _contribution(term: Term, features: dict[str, Feature], values: dict[str, fl
             part,
             multiplier,
             missing,
+            finding=finding,
         )
     feature, value = used[0], values[used[0].name]
     reference = feature.reference
@@ -124,4 +141,6 @@ def _contribution(term: Term, features: dict[str, Feature], values: dict[str, fl
         reference.low,
         reference.high,
         flag,
+        finding,
+        *(("", "") if missing else feature.meanings.get(f"{value:g}", ("", ""))),
     )

@@ -1,0 +1,17 @@
+"""FACTS: what a record holds beside its events, each area in a file of its own (``facts_*.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from models.fhir.bundle import Bundle, Fact
+
+FACTS: tuple[Callable[[Bundle], dict[str, Fact]], ...] = ()
+
+
+def facts_of(bundle: Bundle) -> dict[str, Fact]:
+    """Return every known fact by our code. An area that cannot say leaves its codes out."""
+    found: dict[str, Fact] = {}
+    for area in FACTS:
+        found |= area(bundle)
+    return found
