@@ -211,6 +211,20 @@ def decline_impossible(manifest: Manifest, view: View) -> Decline | None:
     return None
 
 
+def decline_beyond(manifest: Manifest, view: View) -> Decline | None:
+    """Return why a value rules this model out: it learnt from nobody with such a value. The value is not repeated."""
+    for code, limits in manifest.refuses.within.items():
+        values = clean(view, code).values
+        value = float(values[-1]) if len(values) else view.static.get(code, np.nan)
+        if not np.isnan(value) and not limits.holds(value):
+            return Decline(
+                Reason.OUT_OF_DISTRIBUTION,
+                f"This model takes {code} {_range(limits, unit_of(code))}, found another value.",
+                "Do not use this model here: it learnt from nobody with such a value.",
+            )
+    return None
+
+
 def implausible_codes(manifest: Manifest, view: View) -> list[str]:
     """Return the codes with a possible value outside their usual range: used, and worth a second look."""
     found = set()

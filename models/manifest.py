@@ -154,6 +154,7 @@ class Refuses(_Part):
     required: list[str] = []  # codes that must all be known, measured or static
     recent: dict[str, tuple[int, float]] = {}  # code → at least so many values in the last so many minutes
     newest_min: dict[str, float] = {}  # code → its latest value may be at most so many minutes old
+    within: dict[str, Range] = {}  # code → its latest or static value must lie here: beyond, the model learnt from nobody
     impossible_values: bool = False  # a value outside its plausible range is refused, not left out
 
 

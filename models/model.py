@@ -174,6 +174,7 @@ class Model:
         decline = (
             gate.decline_age(manifest.accepts, age_years)
             or gate.decline_impossible(manifest, view)
+            or gate.decline_beyond(manifest, view)
             or gate.decline_measurements(manifest, view)
         )
         if decline:

@@ -20,8 +20,10 @@ ALLOWED_SUFFIXES = (".onnx", ".npz", ".json", ".md")
 ROLES = {
     "image_classification": ("probability", "logit", "map"),
     "volume_segmentation": ("labels", "class_probability", "volume_ml"),
-    "risk": ("probability", "logit", "contributions"),
+    "risk": ("logit", "contributions"),
+    "department": (),
 }
+FIGURES = {"probability": "probability", "quantity": "quantity", "volume": "volume_ml"}  # kind of output → its role
 
 
 def read_release(folder: Path) -> Manifest:
@@ -96,6 +98,8 @@ def _check_parameters(what: str, function: Any, params: dict[str, Any]) -> None:
 
 def _check_references(release: str, manifest: Manifest) -> None:
     missing = [role for role in ROLES[manifest.task] if role not in manifest.graph.outputs]
+    if manifest.task == "risk":
+        missing += sorted({FIGURES[output.kind] for output in manifest.outputs} - manifest.graph.outputs.keys())
     if manifest.refuses.ood and "ood" not in manifest.graph.outputs:
         missing.append("ood")
     if missing:
@@ -108,6 +112,8 @@ def _check_references(release: str, manifest: Manifest) -> None:
             raise BrokenModel(f"{release}: {output.name} needs explains.bias[{str(output.map_index)!r}], found none.")
     features = {feature.name for feature in manifest.features}
     for term in manifest.terms:
+        if term.output and term.output not in names:
+            raise BrokenModel(f"{release}: term {term.name} is a part of {term.output!r}, which is no output.")
         if not features.issuperset(term.features):
             raise BrokenModel(f"{release}: term {term.name} uses features that do not exist: {term.features}.")
     if manifest.task == "risk" and "0" not in manifest.explains.bias:
