@@ -9,6 +9,7 @@ WHAT_IT_IS = {
     "image_classification": "classifies one image",
     "volume_segmentation": "outlines structures in one volume and measures them",
     "risk": "estimates a risk from a patient record",
+    "department": "estimates what a department will need from the predictions of everyone in it",
 }
 
 
@@ -36,7 +37,8 @@ def main_reason(result: Prediction) -> str:
     explanation = result.explanation
     if explanation.measurements:
         first = max(explanation.measurements, key=lambda c: abs(c.logit))
-        return f"{first.label}: odds x {first.odds_multiplier:.2g}"
+        what = "dose" if result.main.kind == "quantity" else "odds"
+        return f"{first.label}: {what} x {first.odds_multiplier:.2g}"
     if explanation.mask is not None:
         return f"mask of {', '.join(explanation.mask.names)}"
     return f"heat map of {explanation.heatmaps[0].finding}" if explanation.heatmaps else "below the threshold: no map"
@@ -61,7 +63,11 @@ def _takes(manifest: Manifest) -> list[str]:
         lines.append(f"Pixels: at least {accepts.min_rows} x {accepts.min_columns}")
     if manifest.features:
         codes = sorted({str(f.params["code"]) for f in manifest.features if "code" in f.params})
-        lines.append(f"Measurements ({len(codes)}), each optional: {', '.join(codes)}")
+        needed = manifest.refuses.required
+        optional = f"each optional but {', '.join(needed)}" if needed else "each optional"
+        lines.append(f"Measurements ({len(codes)}), {optional}: {', '.join(codes)}")
+    if manifest.moment:
+        lines.append(f"Moment of prediction: {manifest.moment}")
     if manifest.moment_h is not None:
         lines.append(f"Only what was known up to {manifest.moment_h:g} h after the start of the record")
     return lines
@@ -83,11 +89,15 @@ def _does(manifest: Manifest) -> list[str]:
 
 
 def _gives(output: Output) -> str:
-    what = "calibrated probability" if output.kind == "probability" else f"volume in {output.unit}"
+    what = "calibrated probability" if output.kind == "probability" else f"{output.kind} in {output.unit}"
+    if output.interval_level is not None:
+        what += f", with an interval that holds {output.interval_level:.0%} of cases"
     text = f"{output.label} ({output.label_fr}): {what}"
     if output.threshold is not None:
         text += f", positive from {output.threshold:.3g}"
         text += f" ({output.threshold_reason})" if output.threshold_reason else ""
+    if output.bands:
+        text += ", " + ", ".join(f"{word} risk from {limit:.3g}" for word, limit in output.bands.items())
     return text + (f", only when {output.shown_only_if} is positive" if output.shown_only_if else "")
 
 
@@ -105,6 +115,15 @@ def _declines(manifest: Manifest) -> list[str]:
     lines = ["When what is stated about the input contradicts what the model takes"]
     if refuses.min_measured:
         lines.append(f"When fewer than {refuses.min_measured} of {', '.join(refuses.core_codes)} were measured")
+    if refuses.required:
+        lines.append(f"When one of {', '.join(refuses.required)} is not known")
+    lines += [
+        f"When {code} has fewer than {count} values in the last {minutes:g} min" for code, (count, minutes) in refuses.recent.items()
+    ]
+    lines += [f"When the latest {code} is more than {minutes:g} min old" for code, minutes in refuses.newest_min.items()]
+    lines += [f"When {code} is not {_limits(limits)}: it learnt from nobody beyond" for code, limits in refuses.within.items()]
+    if refuses.impossible_values:
+        lines.append("When a value lies outside what is possible")
     if refuses.min_spread or refuses.max_clipped_share < 1:
         lines.append("When the image is blank or clipped")
     lines += [f"When {rule.name} is over its limit: {rule.meaning}" for rule in refuses.ood]

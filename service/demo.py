@@ -32,7 +32,7 @@ STOP_S = 15.0
 _KEPT = frozenset({"DIAPHANE_PROVIDER", "DIAPHANE_PRECISION", "DIAPHANE_RELEASED", "DIAPHANE_SESSION_THREADS"})
 _TYPES = {".dcm": "application/dicom", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
           ".zip": "application/zip", ".json": "application/fhir+json"}
-_UNITS = {"a": "years", "{score}": "", "1": "", "mm[Hg]": "mmHg", "Cel": "°C"}  # UCUM as it is written by hand
+_UNITS = {"a": "years", "{score}": "", "1": "", "mm[Hg]": "mmHg", "Cel": "°C", "mg/wk": "mg/week"}  # UCUM as it is written by hand
 _STYLES = {"scored": "green", "refused": "yellow", "error": "red"}
 
 
@@ -104,6 +104,8 @@ def send(client: httpx.Client, samples: Path, name: str, wanted: dict[str, Any],
     body, media_type = (_zip(path), "application/zip") if path.is_dir() else (path.read_bytes(), _type(path))
     record = media_type == "application/fhir+json"
     url, query = ("/v1/records", {"picture": "png"}) if record else ("/v1/images", {"heatmap": "png"})
+    if record and "model" in wanted:  # every risk model reads every record: show the one the record was made for
+        query |= {"model": wanted["model"]}
     answer = client.post(url, params=query | {"language": language}, content=body, headers={"content-type": media_type})
     if answer.headers["content-type"].startswith("application/problem+json"):
         problem = answer.json()
@@ -133,11 +135,7 @@ def headline(result: dict[str, Any]) -> str:
     """Say a result in a few words."""
     if result["status"] == "refused":
         return f"refused: {result['reason']}"
-    return "\n".join(
-        f"{one['label']} {one['value']:.0%}" if one["kind"] == "probability"
-        else f"{one['label']} {one['value']:.2f} {one['unit']}"
-        for one in result["findings"]
-    )
+    return "\n".join(_said(one) for one in result["findings"])
 
 
 def reason(result: dict[str, Any]) -> str:
@@ -147,7 +145,8 @@ def reason(result: dict[str, Any]) -> str:
     explanation = result["explanation"]
     if explanation["measurements"]:
         strongest = sorted(explanation["measurements"], key=lambda part: -abs(part["logit"]))[:2]
-        return "\n".join(f"{_measured(part)}: odds × {part['odds_multiplier']:.2f}" for part in strongest)
+        kinds = {one["name"]: "dose" if one["kind"] == "quantity" else "odds" for one in result["findings"]}
+        return "\n".join(f"{_measured(part)}: {kinds[part['finding']]} × {part['odds_multiplier']:.2f}" for part in strongest)
     if explanation["mask"]:
         return f"contours on {explanation['mask']['shape'][0]} slices"
     if explanation["heatmaps"]:
@@ -205,9 +204,21 @@ def _is(result: dict[str, Any], model: str) -> bool:
     return model in ("", result["model"], f"{result['model']}-{result['version']}")
 
 
+def _said(one: dict[str, Any]) -> str:
+    if one["kind"] == "probability":
+        return f"{one['label']} {one['value']:.0%}" if one["value"] >= 0.1 else f"{one['label']} {one['value']:.1%}"
+    unit = _UNITS.get(one["unit"], one["unit"])
+    if one["kind"] == "quantity":
+        interval = "" if one["low"] is None else f" ({one['low']:.0f} to {one['high']:.0f})"
+        return f"{one['label']} {one['value']:.0f} {unit}{interval}"
+    return f"{one['label']} {one['value']:.2f} {unit}"
+
+
 def _measured(part: dict[str, Any]) -> str:
     if part["missing"]:
         return f"{part['label']} not measured"
+    if part["value_text"]:
+        return f"{part['label']}: {part['value_text']}"
     unit = _UNITS.get(part["unit"], part["unit"])
     value = "" if part["value"] is None else f" {part['value']:.4g} {unit}".rstrip()
     return f"{part['label']}{value}{' (' + part['flag'] + ')' if part['flag'] in ('low', 'high') else ''}"

@@ -116,22 +116,44 @@ def slices_png(
 
 
 def risk_png(result: Result, *, language: Language = "fr") -> bytes:
-    """Draw what raises and what lowers the risk: at most five and three parts, the rest as one."""
+    """Draw what raises and what lowers each outcome: at most five and three parts, the rest as one."""
     if isinstance(result, Refusal):
         return refusal_png(result, language=language)
-    shown, rest = strongest(result.explanation.measurements, up=UP, down=DOWN)
+    explained = [finding for finding in result.findings if finding.name in result.explanation.bias]
+    parts = [
+        strongest(tuple(part for part in result.explanation.measurements if part.finding == finding.name), up=UP, down=DOWN)
+        for finding in explained
+    ]
+    rows = [len(shown) + bool(rest) for shown, rest in parts]
+    figure, (first,) = _figure(1, language, height=2.2 + sum(1 + 0.45 * max(count, 4) for count in rows), width=9.5,
+                               lines=len(result.findings))
+    height = float(figure.get_size_inches()[1])
+    bottom = (1.75 + LINE_INCH * (len(result.findings) - 1)) / height  # room for the axis above the text
+    figure.subplots_adjust(left=0.38, bottom=bottom, hspace=0.45)
+    panels = [first]
+    if len(explained) > 1:
+        figure.delaxes(first)
+        panels = list(figure.subplots(len(explained), 1, gridspec_kw={"height_ratios": [max(count, 4) for count in rows]}))
+    for panel, finding, (shown, rest) in zip(panels, explained, parts, strict=True):
+        _draw_parts(panel, finding, shown, rest, language)
+        if len(explained) > 1:
+            panel.set_title(_label(finding, language), fontsize=9, color=INK)
+    _write_findings(figure, result, language)
+    return _png(figure)
+
+
+def _draw_parts(
+    panel: Axes, finding: Finding, shown: list[Contribution], rest: list[Contribution], language: Language
+) -> None:
     rows = [(_part_label(part, language), part.logit, part.missing) for part in shown]
     if rest:
         rows.append((_word("others", language, n=len(rest)), float(sum(part.logit for part in rest)), False))
-    figure, (panel,) = _figure(1, language, height=3.2 + 0.45 * max(len(rows), 4), width=9.5)
-    height = float(figure.get_size_inches()[1])
-    figure.subplots_adjust(left=0.38, bottom=1.75 / height)  # room for the labels, and for the axis above the text
+    dose = finding.kind == "quantity"
     for place, (_, logit, missing) in enumerate(rows):
         colour = NEUTRAL if place == len(shown) else RAISES if logit > 0 else LOWERS
         panel.barh(place, logit, color=colour, hatch="///" if missing else None, edgecolor="white", height=0.66)
-        word = ("▲ " if logit > 0 else "▼ ") + _word(
-            "odds", language, n=_number(exp(max(-50.0, min(50.0, logit))), 2, language)
-        )
+        factor = _number(exp(max(-50.0, min(50.0, logit))), 2, language)
+        word = ("▲ " if logit > 0 else "▼ ") + _word("factor" if dose else "odds", language, n=factor)
         panel.annotate(
             word,
             (logit, place),
@@ -148,11 +170,8 @@ def risk_png(result: Result, *, language: Language = "fr") -> bytes:
     panel.margins(x=0.28)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.tick_params(axis="y", length=0)
-    panel.set_xlabel(
-        f"◀ {_word('lowers', language)}      {_word('legend', language)}      {_word('raises', language)} ▶", fontsize=8
-    )
-    _write_findings(figure, result, language)
-    return _png(figure)
+    lowers, legend, raises = (_word(f"dose_{word}" if dose else word, language) for word in ("lowers", "legend", "raises"))
+    panel.set_xlabel(f"◀ {lowers}      {legend}      {raises} ▶", fontsize=8)
 
 
 def refusal_png(
@@ -263,6 +282,14 @@ def _write_findings(figure: Figure, result: Prediction, language: Language, *, e
 def _finding_line(finding: Finding, language: Language) -> str:
     if finding.kind == "volume":
         return f"{_label(finding, language)}{_colon(language)}{_number(finding.value, 2, language)} {finding.unit}"
+    if finding.kind == "quantity":
+        unit = _unit(finding.unit, language)
+        text = f"{_label(finding, language)}{_colon(language)}{_number(finding.value, 1, language)} {unit}"
+        if finding.low is None or finding.high is None or finding.interval_level is None:
+            return text
+        level = round(100 * finding.interval_level)
+        low, high = _number(finding.low, 1, language), _number(finding.high, 1, language)
+        return f"{text} ({_word('interval', language, level=level, low=low, high=high)} {unit})"
     text = f"{_label(finding, language)}{_colon(language)}{_number(finding.value, 2, language)}"
     if finding.threshold is not None:
         text += f" ({_word('threshold', language)} {_number(finding.threshold, 2, language)}, "
@@ -276,6 +303,8 @@ def _part_label(part: Contribution, language: Language) -> str:
         return f"{label}\n{_word('missing', language)}"
     if part.value is None:
         return label
+    if part.value_text:
+        return f"{label}\n{part.value_text_fr if language == 'fr' else part.value_text}"
     text = f"{label}\n{_number(part.value, 1, language)} {_unit(part.unit, language)}".rstrip()
     low, high = part.reference_low, part.reference_high
     if low is not None and high is not None:

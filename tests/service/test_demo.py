@@ -115,8 +115,18 @@ def test_a_result_is_held_against_everything_expected_of_it(wanted: dict[str, An
     ({"label": "Age × rate", "value": None, "unit": "", "flag": "", "missing": False}, "Age × rate"),
 ])
 def test_a_contribution_reads_as_a_clinician_says_it(part: dict[str, Any], expected: str) -> None:
+    told = {"value_text": "", "finding": "death", **part, "logit": 0.4, "odds_multiplier": 1.5}
     assert f"{expected}: odds × 1.50" == demo.reason({
-        "status": "scored", "explanation": {"measurements": [{**part, "logit": 0.4, "odds_multiplier": 1.5}]}})
+        "status": "scored", "findings": [{"name": "death", "kind": "probability"}], "explanation": {"measurements": [told]}})
+
+
+def test_a_dose_is_said_with_its_interval_and_its_parts_as_factors() -> None:
+    dose = {"name": "dose", "kind": "quantity", "label": "Warfarin", "value": 33.4, "unit": "mg/wk", "low": 20.2, "high": 50.6}
+    part = {"label": "VKORC1", "value": 2.0, "value_text": "A/A", "unit": "1", "flag": "", "missing": False, "finding": "dose",
+            "logit": -0.4, "odds_multiplier": 0.67}
+    result = {"status": "scored", "findings": [dose], "explanation": {"measurements": [part]}}
+    assert demo.headline(result) == "Warfarin 33 mg/week (20 to 51)"
+    assert demo.reason(result) == "VKORC1: A/A: dose × 0.67"
 
 
 def test_square_brackets_of_a_unit_or_a_message_are_shown_not_read_as_style() -> None:
