@@ -27,7 +27,12 @@ if SETTINGS.dicomweb:  # else the store and its libraries are not even imported
     from service.dicom.routes import DicomWeb
 
     DICOMWEB = DicomWeb(SETTINGS)
-WEB = Web(SETTINGS, SCORING, METRICS, DICOMWEB).app()
+EHR = None
+if SETTINGS.ehr:
+    from service.ehr import Ehr
+
+    EHR = Ehr(SETTINGS, SCORING, METRICS)
+WEB = Web(SETTINGS, SCORING, METRICS, DICOMWEB, EHR).app()
 # Our own limits answer first, as problem+json; this one only ends what hangs. A study may take an hour to arrive.
 LONGEST_S = 3600.0 if SETTINGS.dicomweb else SETTINGS.upload_timeout_s + SETTINGS.timeout_s + 5
 
@@ -48,15 +53,17 @@ class Diaphane:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def begin(self) -> None:
         """Open the store, and the releases in the background; /readyz says when they are ready."""
-        if DICOMWEB:
-            DICOMWEB.open()
+        for room in (DICOMWEB, EHR):
+            if room:
+                room.open()
         SCORING.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def end(self) -> None:
         """Let running work finish."""
-        if DICOMWEB:
-            DICOMWEB.close()
+        for room in (EHR, DICOMWEB):
+            if room:
+                room.close()
         SCORING.stop()
 
     def __is_ready__(self) -> bool:

@@ -38,7 +38,7 @@ def node(
     from service import node as nodes
     from service.lives import stop_event
 
-    settings, _ = _ready(port=port, dicom_port=dicom_port, site=site, store=store, dicomweb=True)
+    settings, _ = _ready(port=port, dicom_port=dicom_port, site=site, store=store, dicomweb=True, ehr=True)
     nodes.run(settings, nodes.commands(scoring), stop_event())
 
 

@@ -24,7 +24,7 @@ DENIED = frozenset({"/docs.json", "/schema.json"})  # BentoML's own description 
 ELSEWHERE = "/{rest:path}"  # the route of every address that is not ours
 SMALL_BODY = 64 * 1024
 WORKITEM_BODY = MIB
-_WITH_TOKEN = ("/v1", "/dicom-web")
+_WITH_TOKEN = ("/v1", "/dicom-web", "/fhir")  # /cds-services checks the signed token of its callers itself
 _PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -155,7 +155,10 @@ def _limit_of(scope: Scope, settings: Settings) -> float:
         return math.inf if scope["method"] == "POST" and path.startswith("/dicom-web/studies") else WORKITEM_BODY
     if path == "/v1/images":
         return settings.max_image_body_mib * MIB
-    if path == "/v1/records":
-        return settings.max_record_body_mib * MIB
+    if path in ("/v1/records", "/v1/department") or path.startswith(("/cds-services/", "/fhir/")) or path == "/fhir":
+        bulk = path == "/fhir/$predict" and b"ndjson" in dict(scope["headers"]).get(b"content-type", b"")
+        return (settings.max_bulk_body_mib if bulk else settings.max_record_body_mib) * MIB
+    if path.startswith("/v1/studies/"):
+        return MIB
     return SMALL_BODY
 

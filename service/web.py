@@ -30,6 +30,7 @@ from service.store.errors import StoreError
 
 if TYPE_CHECKING:
     from service.dicom.routes import DicomWeb  # brings the store and its libraries, which only a house with a PACS needs
+    from service.ehr import Ehr
 
 Q = TypeVar("Q", bound=BaseModel)
 _ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -37,10 +38,11 @@ HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class Web:
-    """The routes, with what they need: settings, the scoring threads, the counters and, when asked for, DICOMweb."""
+    """The routes, with what they need: settings, scoring threads, counters and, when asked for, DICOMweb and the EHR side."""
 
-    def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics, dicomweb: DicomWeb | None = None) -> None:
-        self.settings, self.scoring, self.metrics, self.dicomweb = settings, scoring, metrics, dicomweb
+    def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics, dicomweb: DicomWeb | None = None,
+                 ehr: Ehr | None = None) -> None:
+        self.settings, self.scoring, self.metrics, self.dicomweb, self.ehr = settings, scoring, metrics, dicomweb, ehr
         self.openapi = document()
 
     def app(self) -> Starlette:
@@ -57,6 +59,7 @@ class Web:
                 Route("/v1/openapi.json", self.description, methods=["GET"]),
                 Route("/metrics", self.counts, methods=["GET"]),
                 *(self.dicomweb.routes() if self.dicomweb else ()),
+                *(self.ehr.routes() if self.ehr else ()),
                 Route(ELSEWHERE, elsewhere, methods=_ANY),
             ],
             exception_handlers=dict.fromkeys((ProblemError, UnusableInput, BrokenModel, StoreError, Exception), on_problem),
