@@ -32,6 +32,29 @@ def test_the_example_can_be_read() -> None:
     assert (2, 2, 5) == (len(site.peers), len(site.targets), len(site.rules))
 
 
+def test_the_example_of_the_ehr_side_can_be_read() -> None:
+    site = read_site(Path(__file__).parents[2] / "data-samples" / "site-ehr.toml")
+
+    assert site.fhir_server is not None
+    assert ["record"] == [target.name for target in site.targets if target.kind == "fhir"]
+    assert (not site.mllp.host, site.xdm.folder) == (True, None)  # nothing goes by these two ways unless it is written
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("[[targets]]\nname = 'record'\nkind = 'fhir'", "a fhir target needs [fhir_server]"),
+    ("[fhir_server]\nurl = 'https://user:word@fhir.example.org'", "fhir_server.url:"),
+    ("[fhir_server]\nurl = 'https://fhir.example.org/r4?x=1'", "fhir_server.url:"),
+    ("[fhir_server]\nurl = 'https://fhir.example.org'\nauth = 'backend'", 'auth = "backend" needs client_id, key and token_url'),
+    ("[[cds_clients]]\niss = 'x'", "a CDS client needs jwks, a file, or jku"),
+    ("[[cds_clients]]\niss = 'x'\njku = 'http://ehr.example.org/keys'", "a CDS client needs jwks, a file, or jku"),
+])
+def test_a_part_of_the_ehr_side_says_what_it_lacks(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=re.escape(expected)):
+        read_site(path)
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("devcie = 1", "devcie: there is no such key; did you mean device?"),
     ("[device]\nstatoin = 'x'", "device.statoin: there is no such key; did you mean station?"),
