@@ -12,6 +12,7 @@ from math import isnan, nan
 import numpy as np
 
 from models.codes import MEASURED
+from models.features_window import WINDOW
 from models.record import EMPTY, Floats, Series, View
 
 PLAUSIBLE: Mapping[str, tuple[float, float]] = {code: tuple(row["plausible"]) for code, row in MEASURED.items()}
@@ -160,7 +161,17 @@ def total_per_kg_h(view: View, code: str, newer_h: float) -> float:
     return float(values.sum() / weight / newer_h) if len(values) and not isnan(weight) else nan
 
 
+def _of_series(function: Callable[..., float]) -> Callable[..., float]:
+    """Let a function of one series be called like the others."""
+
+    def of_view(view: View, code: str, **parameters: float) -> float:
+        return function(clean(view, code), view.moment, **parameters)
+
+    return of_view
+
+
 FEATURES: Mapping[str, Callable[..., float]] = {
+    **{name: _of_series(function) for name, function in WINDOW.items()},
     "last": last,
     "first": first,
     "lowest": lowest,
@@ -208,6 +219,16 @@ def _prefer(best: str, other: str) -> Callable[[View], Series]:
     return merged
 
 
+def _else(best: str, other: str) -> Callable[[View], Series]:
+    """Take the first way of measuring, and the other one only where there is nothing of the first."""
+
+    def chosen(view: View) -> Series:
+        series = clean(view, best)
+        return series if len(series.minutes) else clean(view, other)
+
+    return chosen
+
+
 def _pair(top: str, bottom: str, combine: Callable[[Floats, Floats], Floats]) -> Callable[[View], Series]:
     """Combine each value of the second code with the latest value of the first at or before it, at most 6 h old."""
 
@@ -223,7 +244,23 @@ def _pair(top: str, bottom: str, combine: Callable[[Floats, Floats], Floats]) ->
     return combined
 
 
+def _danger_zone(view: View) -> Series:
+    """Count the vital signs in the danger zone of the Emergency Severity Index (version 4, decision point D) by age.
+
+    Whole years only are known: the limits of the first three months hold for the first year. An unknown age counts as adult.
+    """
+    age = static(view, "age_years")
+    fastest, quickest = next((limits for below, *limits in DANGER_ZONE if age < below), (100.0, 20.0))
+    rates, breaths, saturations = (clean(view, code).values for code in ("HR", "RespRate", "SaO2"))
+    signs = (bool((rates > fastest).any()), bool((breaths > quickest).any()), bool((saturations < 92).any()))
+    return Series(np.array([view.moment]), np.array([float(sum(signs))]))
+
+
+# Below this age in years: heart rate and respiratory rate above which a sign lies in the danger zone.
+DANGER_ZONE = ((1.0, 180.0, 50.0), (3.0, 160.0, 40.0), (9.0, 140.0, 30.0))
 DERIVED: Mapping[str, Callable[[View], Series]] = {
+    "DangerZoneSigns": _danger_zone,
+    "GlucoseStream": _else("GlucoseCGM", "Glucose"),
     "SBP": _prefer("SysABP", "NISysABP"),
     "DBP": _prefer("DiasABP", "NIDiasABP"),
     "MBP": _prefer("MAP", "NIMAP"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.errors import UnusableInput
 from models.read_dicom import group_instances, read_dicom
-from models.read_fhir import read_fhir
+from models.read_fhir import parse, read_bundle, record_of
 from models.read_image import read_nifti, read_raster
 from models.read_table import read_table
 from models.record import Record
@@ -37,7 +37,18 @@ def read_any(path: Path) -> Input | list[Input]:
         raise UnusableInput(
             f"A text file may hold {MAX_TEXT_BYTES:,} bytes, found more. Send one stay a file.", code="too_large"
         )
-    return read_fhir(path.read_bytes()) if kind == "json" else read_table(path.read_bytes())
+    return _read_json(path.read_bytes()) if kind == "json" else read_table(path.read_bytes())
+
+
+def _read_json(content: bytes) -> Record:
+    """Read a Bundle about one stay; or about nobody's stay, as from home, when it holds no Encounter."""
+    bundle = parse(content)
+    try:
+        return record_of(bundle)
+    except UnusableInput as error:
+        if error.code != "no_single_stay" or read_bundle(bundle).stay:
+            raise
+    return read_bundle(bundle, encounter=None, strict=True).record
 
 
 def read_folder(folder: Path) -> list[Input]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from models.fhir.times import span_of
 
 Json = Mapping[str, Any]
 
@@ -25,7 +27,8 @@ class Fact:
 class Bundle:
     """``origin`` is minute 0 (the encounter's start, else the first event), ``moment`` the latest time that may be known.
 
-    ``resources`` holds, by resource type, only what was known at ``moment`` and is not entered in error.
+    ``resources`` holds, by resource type, only what was known at ``moment`` and is not entered in error; of Observations
+    only those that stand (final, amended, corrected), before the origin too.
     """
 
     resources: Mapping[str, tuple[Json, ...]] = field(repr=False)
@@ -47,10 +50,14 @@ def codings(concept: object) -> Iterator[tuple[str, str]]:
 
 def reference(value: object) -> str:
     """Return "Kind/id" of a Reference, absolute or not; a urn as it is; "" without one."""
-    stated = text(table(value).get("reference"))
+    return plain_reference(text(table(value).get("reference")))
+
+
+def plain_reference(stated: str) -> str:
+    """Return "Kind/id" of a literal reference or fullUrl; a urn as it is."""
     if stated.startswith("urn:"):
         return stated
-    return "/".join(stated.split("/_history/")[0].split("/")[-2:])
+    return "/".join(stated.partition("/_history/")[0].split("/")[-2:])
 
 
 def own_reference(resource: Json) -> str:
@@ -71,15 +78,9 @@ def when(resource: Json) -> datetime | None:
 
 
 def moment_of(value: object) -> datetime | None:
-    """Return a dateTime or instant with its zone; None for a date without time, without zone, or anything else."""
-    try:
-        found = datetime.fromisoformat(text(value))
-        if found.tzinfo is None:
-            return None
-        found.astimezone(UTC)  # a year 1 that time zones push out of range fails here, not when compared
-    except (ValueError, OverflowError):
-        return None
-    return found
+    """Return a dateTime or instant; of a date without clock time its first instant, in UTC; None for anything else."""
+    span = span_of(value)
+    return None if span is None else span[0]
 
 
 def table(value: object) -> Json:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from models.fhir import facts_ed, facts_readmission, facts_warfarin
 from models.fhir.bundle import Bundle, Fact
 
-FACTS: tuple[Callable[[Bundle], dict[str, Fact]], ...] = ()
+FACTS: tuple[Callable[[Bundle], dict[str, Fact]], ...] = (
+    facts_ed.facts, facts_readmission.facts, facts_warfarin.facts,
+)
 
 
 def facts_of(bundle: Bundle) -> dict[str, Fact]:

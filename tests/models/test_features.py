@@ -9,6 +9,11 @@ from models.features import DERIVED, FEATURES, PLAUSIBLE, clean
 from models.record import Event, Record, View
 
 HOURS = 48
+NEEDS: dict[str, dict[str, float]] = {
+    "share_below": {"limit": 20.0}, "share_above": {"limit": 20.0}, "total_per_kg_h": {"newer_h": 24},
+    **{name: {"minutes": 60} for name in ("ago", "change_over", "bend", "lowest_over", "mean_over", "spread_over")},
+    "projected": {"minutes": 60, "ahead": 60}, "margin_over": {"minutes": 60, "limit": 20.0},
+}
 
 
 def view(*rows: tuple[str, float, float], **static: float) -> View:
@@ -44,8 +49,7 @@ def test_static_values_are_read_and_absent_ones_are_missing():
 
 @pytest.mark.parametrize("function", sorted(set(FEATURES) - {"count", "static"}))
 def test_what_was_not_measured_is_missing(function):
-    needs = {"share_below": {"limit": 1.0}, "share_above": {"limit": 1.0}, "total_per_kg_h": {"newer_h": 24}}
-    assert isnan(FEATURES[function](view(), "HR", **needs.get(function, {})))
+    assert isnan(FEATURES[function](view(), "HR", **NEEDS.get(function, {})))
 
 
 @pytest.mark.parametrize(("code", "value"), [("pH", 735.0), ("Temp", -17.8), ("NISysABP", 0.0), ("GCS", 2.0)])
@@ -84,8 +88,7 @@ def test_later_events_change_no_feature():
         ]
 
     before, after = (Record.of(events(n), {"age_years": 60.0}).up_to(60 * HOURS) for n in (HOURS, HOURS + 30))
-    needs = {"share_below": {"limit": 20.0}, "share_above": {"limit": 20.0}, "total_per_kg_h": {"newer_h": 24}}
     for name, function in FEATURES.items():
         for code in (*sorted(PLAUSIBLE), *DERIVED):
-            a, b = (function(one, code, **needs.get(name, {})) for one in (before, after))
+            a, b = (function(one, code, **NEEDS.get(name, {})) for one in (before, after))
             assert np.array_equal(a, b, equal_nan=True), (name, code)
