@@ -83,15 +83,31 @@ def completeness_of(found: Mapping[str, NDArray[Any]], manifest: Manifest) -> tu
         axes = tuple(range(1, labels.ndim))
         parts = np.stack([(labels == k + 1).sum(axis=axes) / 1000 for k in range(volumes.shape[1])], axis=1)
         gap = np.abs(parts - volumes) / (1 + np.abs(volumes))
+    elif manifest.task == "department":
+        pmf = found["pmf"].astype(np.float64)
+        parts = pmf @ np.arange(pmf.shape[1])
+        gap = np.abs(parts - found["mean"][:, 0]) / (1 + np.abs(parts)) + np.abs(pmf.sum(axis=1) - 1)
+    elif manifest.task == "risk":
+        gap = _additive_gap(found, manifest)
     else:
         logits = found["logit"].astype(np.float64)
-        if manifest.task == "risk":
-            parts = found["contributions"].sum(axis=1, keepdims=True, dtype=np.float64) + bias.get("0", np.nan)
-        else:
-            maps = found["map"]
-            parts = maps.mean(axis=(2, 3), dtype=np.float64) + [bias.get(str(k), np.nan) for k in range(maps.shape[1])]
+        maps = found["map"]
+        parts = maps.mean(axis=(2, 3), dtype=np.float64) + [bias.get(str(k), np.nan) for k in range(maps.shape[1])]
         gap = np.abs(parts - logits) / (1 + np.abs(logits))
     return float(gap.max()), allowed
+
+
+def _additive_gap(found: Mapping[str, NDArray[Any]], manifest: Manifest) -> NDArray[np.float64]:
+    """Return (batch, outputs): how far bias and terms of every explained output miss its logit."""
+    first = manifest.outputs[0].name
+    whose = np.array([term.output or first for term in manifest.terms])
+    gaps = []
+    for output in manifest.outputs:
+        if str(output.index) in manifest.explains.bias:
+            logit = found["logit"][:, output.index].astype(np.float64)
+            parts = found["contributions"][:, whose == output.name].sum(axis=1, dtype=np.float64)
+            gaps.append(np.abs(parts + manifest.explains.bias[str(output.index)] - logit) / (1 + np.abs(logit)))
+    return np.stack(gaps, axis=1) if gaps else np.full((1, 1), np.nan)
 
 
 def _fault(role: str, found: NDArray[Any], golden: NDArray[Any], precision: str, gate: Precision | None) -> str:

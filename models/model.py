@@ -52,7 +52,6 @@ class Model:
         self.manifest: Manifest = read_release(self.folder)
         self.session = Session(self.folder, self.manifest, options)
         self._roles = tuple(role for role in NEEDED[self.manifest.task] if role in self.manifest.graph.outputs)
-        self._method = METHODS[self.manifest.explains.method]
         self._identity = Identity(
             model=self.manifest.name,
             version=self.manifest.version,
@@ -68,6 +67,11 @@ class Model:
     def id(self) -> str:
         """``name-version``."""
         return self.manifest.id
+
+    @property
+    def identity(self) -> Identity:
+        """What makes every result of this model; its ``input_sha256`` is empty."""
+        return self._identity
 
     def predict(self, x: Volume | Record, *, moment_h: float | None = None) -> Result:
         """Score one image or record, or decline with the reason.
@@ -231,7 +235,7 @@ class Model:
         if outside:
             return _refuse(identity, outside, quality, case, _timings(case, graph_ms, started))
         findings = self._findings(case, arrays)
-        explanation = self._method(self.manifest, findings, arrays, case)
+        explanation = METHODS[self.manifest.explains.method](self.manifest, findings, arrays, case)
         timings_ms = _timings(case, graph_ms, started)
         incomplete = _decline_incomplete(explanation)
         if incomplete:

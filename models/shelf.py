@@ -42,15 +42,15 @@ class Shelf:
         """
         judged: list[tuple[Model, Refusal | None]] = []
         for model in self.active.values():
-            if model.manifest.task != "risk":
+            if model.manifest.task not in ("risk", "department"):
                 decline = gate.decline_header(model.manifest.accepts, header)
                 flags = gate.header_flags(model.manifest.accepts, header)
                 judged.append((model, model.refusal(decline, flags) if decline else None))
         return judged
 
     def for_record(self) -> list[Model]:
-        """Return the active risk models."""
-        return [model for model in self.active.values() if model.manifest.task == "risk"]
+        """Return the active risk models, but for those that speak only while something is ordered: these are asked by name."""
+        return [model for model in self.active.values() if model.manifest.task == "risk" and not _while_ordering(model)]
 
     def _active(self, pins: dict[str, str]) -> dict[str, Model]:
         active: dict[str, Model] = {}
@@ -62,6 +62,11 @@ class Shelf:
                 raise BrokenModel(f"{PINS}: {name} is pinned to {version}, which is not on the shelf. Correct the pin.")
             active[name] = pinned
         return dict(sorted(active.items()))
+
+
+def _while_ordering(model: Model) -> bool:
+    hooks = model.manifest.hooks
+    return bool(hooks) and all(hook.startswith("order-") for hook in hooks)
 
 
 def release_folders(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The command line of the training room: fit | evaluate | release | gate | bench | samples | readme."""
+"""The command line of the training room: fit | evaluate | release | recalibrate | gate | bench | samples | readme."""
 
 from __future__ import annotations
 
@@ -46,16 +46,14 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint; runs/RECIPE by default.")] = None,
 ) -> None:
     """Fit a network or a risk model. Start it again after a stop: it goes on after the last whole epoch."""
-    from training.fit import fit as fit_network  # torch takes seconds to import; --help should not wait
+    import torch  # takes seconds to import; --help should not wait
+
+    from training.tasks import TASKS
 
     chosen = _recipe(name)
     folder = out or RUNS / (f"{name}-quick" if quick else name)
-    if chosen.task == "risk":
-        from training.fit_risk import fit as fit_risk
-
-        checkpoint = fit_risk(chosen, folder, _data(data), quick=quick)
-    else:
-        checkpoint = fit_network(chosen, folder, _data(data), quick=quick, threads=threads or os.cpu_count())
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    checkpoint = TASKS[chosen.task].fit(chosen, folder, _data(data), quick=quick)
     console.print(f"checkpoint: {checkpoint}\nnext: python -m training release {name}")
 
 
@@ -103,6 +101,56 @@ def release(
     if replace and target.exists():
         shutil.rmtree(target)
     make(chosen, found, _data(data), shelf, report=ROOT / "out" / target.name / "report.html")
+
+
+@app.command()
+def recalibrate(
+    release: Annotated[str, typer.Argument(help="A released additive model, for example icu_mortality-1.0.0.")],
+    data_set: Annotated[str, typer.Option(help="People it never saw: support2 or eicu_demo.")] = "eicu_demo",
+    data: Data = DATA,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; out/external by default.")] = None,
+    method: Annotated[str, typer.Option(help="intercept, or slope_and_intercept: which line --release takes.")] = "intercept",
+    make: Annotated[bool, typer.Option("--release", help="Write RELEASE with the next patch version and the new line.")] = False,
+    shelf: Annotated[Path, typer.Option(help="Folder that --release writes to.")] = SHELF,
+) -> None:
+    """See how a released model does elsewhere, and fit its line anew for that place.
+
+    A model keeps its order of patients when it moves, but seldom its level: another case mix makes every probability too
+    high or too low. [bold]Intercept[/bold]: shift all logits so that the mean is right; a hundred events are enough.
+    [bold]Slope and intercept[/bold]: also stretch or squeeze them, when high risks are too high and low ones too low; ask
+    for a few hundred events. Both are fitted on one part of the data and measured on another, beside the model as it is
+    and what was published with the data.
+
+    If the AUROC itself is poor, no line mends it: the model does not fit the place. Look at it first.
+
+    --release writes a new release folder: every table times the slope, so the parts of a score still sum to it exactly.
+    Its card and figures are of the new place. The old release is left alone.
+    """
+    from training.recalibrate import DATA_SETS, write_page
+    from training.recalibrate import recalibrate as measure
+
+    folder = SHELF / release
+    if data_set not in DATA_SETS or not (folder / "manifest.json").is_file():
+        raise typer.BadParameter(f"Needs a release of {SHELF} and one of {', '.join(DATA_SETS)}, found {release!r}, {data_set!r}.")
+    if method not in ("intercept", "slope_and_intercept"):
+        raise typer.BadParameter(f"--method must be intercept or slope_and_intercept, found {method!r}.")
+    from models.model import Model
+    from training.evaluate import plain, write_evaluation
+
+    report = plain(measure(Model(folder), data_set, _data(data)))
+    target = out or ROOT / "out" / "external"
+    target.mkdir(parents=True, exist_ok=True)
+    write_evaluation(target / f"{release}-{data_set}.json", report)
+    write_page(target / f"{release}-{data_set}.html", report)
+    for row in report["rows"]:
+        figures = {name: row["figures"][name]["value"] for name in ("auroc", "calibration_slope", "calibration_in_the_large")}
+        console.print(f"{row['name']}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    console.print(f"written: {target / f'{release}-{data_set}.json'} and .html")
+    if make:
+        from training.recalibrated import release_recalibrated
+
+        line = report["lines"][method]
+        console.print(f"released {release_recalibrated(folder, data_set, line, _data(data), shelf)}")
 
 
 @app.command()

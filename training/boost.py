@@ -50,12 +50,15 @@ def pair_design(x: Tensor, scales: dict[int, Scale], pairs: list[tuple[int, int]
 
 
 def curvature(scales: list[Scale], ridge: float = 0.05) -> Tensor:
-    """Return one penalty matrix a term (F, K, K): squared second differences between knots, and a little ridge."""
+    """Return one penalty matrix a term (F, K, K): squared second differences between knots, and a little ridge.
+
+    Where values stand for words there is no between, so there is only the ridge.
+    """
     width = max(scale.basis.shape[1] for scale in scales)
     penalties = torch.zeros(len(scales), width, width, dtype=torch.float64)
     for f, scale in enumerate(scales):
         knots = scale.basis.shape[1] - 1
-        if knots > 2:
+        if knots > 2 and scale.ordered:
             second = torch.from_numpy(np.diff(np.eye(knots), 2, axis=0))
             penalties[f, :knots, :knots] = second.T @ second
         penalties[f] += ridge * torch.eye(width, dtype=torch.float64)
@@ -65,8 +68,7 @@ def curvature(scales: list[Scale], ridge: float = 0.05) -> Tensor:
 def learners(basis: Tensor, penalties: Tensor, freedom: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the means (T, K), Gram matrices and penalised inverses (T, K, K) of centred basis values."""
     mean = basis.mean(dim=0)
-    centred = [(basis[:, t] - mean[t]).double() for t in range(basis.shape[1])]
-    gram = torch.stack([one.T @ one for one in centred])
+    gram = torch.stack([_gram(basis[:, t] - mean[t]) for t in range(basis.shape[1])])
     low, high = torch.ones(len(gram), dtype=torch.float64), torch.full((len(gram),), 9.0, dtype=torch.float64)
     for _ in range(30):
         middle = (low + high) / 2
@@ -77,19 +79,30 @@ def learners(basis: Tensor, penalties: Tensor, freedom: float) -> tuple[Tensor, 
     return mean, gram.float(), inverse.float()
 
 
+def _gram(centred: Tensor) -> Tensor:
+    wide = centred.double()
+    return wide.T @ wide
+
+
 def boost(basis: Tensor, target: Tensor, penalties: Tensor, how: Boost, start: Tensor) -> Tensor:
     """Return the weights (T, K) that, from the logits `start` (N,), lower the log loss, one term a round.
 
     The sum of basis · weights has a mean of its own: an intercept must be found afterwards.
     """
     mean, gram, inverse = learners(basis, penalties, how.freedom)
-    flat = basis.flatten(1).T.contiguous()
+    flat = basis.flatten(1)
+    used = (flat != 0).any(dim=0)  # narrow terms are padded to the widest
+    if used.float().mean() > 0.5:
+        used[:] = True  # little padding: not worth another order of sums
+    flat = flat[:, used].T.contiguous()
     found = torch.zeros_like(mean)
     logit = start.clone()
     chance = torch.Generator().manual_seed(how.seed)
     for _ in range(how.rounds):
         slope = 4 * (target - torch.sigmoid(logit))  # the log loss is at most this curved
-        pull = (flat @ slope).view_as(mean) - slope.sum() * mean
+        pulls = torch.zeros(len(used))
+        pulls[used] = flat @ slope
+        pull = pulls.view_as(mean) - slope.sum() * mean
         step = torch.einsum("tij,tj->ti", inverse, pull)
         gain = 2 * (step * pull).sum(dim=1) - torch.einsum("ti,tij,tj->t", step, gram, step)
         offered = torch.rand(len(gain), generator=chance) < how.share

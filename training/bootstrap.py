@@ -176,10 +176,13 @@ def calibration_line_of(truth: ArrayLike, probability: ArrayLike, what: str) -> 
     p = np.clip(np.asarray(probability, dtype=np.float64), 1e-7, 1 - 1e-7)
     x = np.log(p / (1 - p))
 
+    middle = float(x.mean()) if len(x) else 0.0
+    x = x - middle  # far from 0 the two steps would fight each other and Newton's method might not settle
+
     def statistic(w: Array) -> Array:
-        slope, intercept = np.ones(len(w)), np.zeros(len(w))
-        for _ in range(30):
-            q = 1 / (1 + np.exp(-np.clip(intercept[:, None] + slope[:, None] * x, -40, 40)))
+        slope, level = np.ones(len(w)), np.full(len(w), middle)
+        for _ in range(50):
+            q = 1 / (1 + np.exp(-np.clip(level[:, None] + slope[:, None] * x, -40, 40)))
             residual, curve = w * (y - q), w * q * (1 - q)
             g0, h00 = residual.sum(axis=1), curve.sum(axis=1) + 1e-9
             if what == "citl":
@@ -188,10 +191,10 @@ def calibration_line_of(truth: ArrayLike, probability: ArrayLike, what: str) -> 
                 g1, h01, h11 = residual @ x, curve @ x, curve @ (x * x) + 1e-9
                 determinant = np.maximum(h00 * h11 - h01 * h01, 1e-12)
                 step0, step1 = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
-            intercept, slope = intercept + np.clip(step0, -3, 3), slope + np.clip(step1, -3, 3)
+            level, slope = level + np.clip(step0, -2, 2), slope + np.clip(step1, -2, 2)
             if max(np.abs(step0).max(), np.abs(step1).max()) < 1e-8:
                 break
-        return slope if what == "slope" else intercept
+        return slope if what == "slope" else level - slope * middle
 
     return statistic
 

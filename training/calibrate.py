@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,24 @@ def threshold_at_equal_ppv(truth: ArrayLike, probability: ArrayLike) -> float:
     """Return the threshold with the largest min(sensitivity, PPV), the Challenge 2012 event-1 point."""
     precision, recall, thresholds = precision_recall_curve(np.asarray(truth), np.asarray(probability))
     return float(thresholds[np.argmax(np.minimum(precision, recall)[:-1])])
+
+
+def threshold_fixed(truth: ArrayLike, probability: ArrayLike, value: float) -> float:  # noqa: ARG001
+    """Return the threshold a guideline or a clinician states, whatever the cases."""
+    return float(value)
+
+
+def threshold_at_share(truth: ArrayLike, probability: ArrayLike, share: float) -> float:  # noqa: ARG001
+    """Return the threshold that calls the given share of the cases: what a team can follow up."""
+    return float(np.quantile(np.asarray(probability), 1 - share))
+
+
+THRESHOLDS: dict[str, Callable[..., float]] = {
+    "equal_ppv": threshold_at_equal_ppv,  # no parameter
+    "sensitivity": threshold_at_sensitivity,  # sensitivity = 0.8
+    "share": threshold_at_share,  # share = 0.1
+    "fixed": threshold_fixed,  # value = 0.3
+}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def card(manifest: Manifest, figures: dict[str, Any]) -> str:
 
 
 BRIEF = ("auroc", "sensitivity", "specificity", "ppv", "observed_over_expected", "dice_anterior", "dice_posterior",
-         "volume_error_median_whole")
+         "volume_error_median_whole", "mean_absolute_error", "within_20_percent", "coverage")
 
 
 def _cell(text: str) -> str:

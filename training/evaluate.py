@@ -5,7 +5,6 @@ Nothing is fitted and no threshold is chosen here: whatever the manifest states 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -20,37 +19,39 @@ from rich.table import Table
 from models.model import Model
 from models.session import SessionOptions
 from training import bootstrap
+from training import recipe as recipes
 from training.data import chest_xray, hippocampus
-from training.evaluate_radiographs import evaluate_radiographs
-from training.evaluate_risk import evaluate_risk
-from training.evaluate_volumes import evaluate_volumes
 from training.findings import Assessment
 from training.provenance import machine, versions
+from training.recipe import Recipe
 from training.report import write_report
+from training.sources import source_of
+from training.tasks import TASKS
 
-EVALUATIONS: dict[str, Callable[..., Assessment]] = {
-    "image_classification": evaluate_radiographs,
-    "volume_segmentation": evaluate_volumes,
-    "risk": evaluate_risk,
-}
-DATA_SHA256: dict[str, Callable[[Path], str]] = {
-    "image_classification": chest_xray.data_sha256,
-    "volume_segmentation": hippocampus.data_sha256,
+IMAGES_SHA256: dict[str, Callable[[Path], str]] = {
+    "radiograph": chest_xray.data_sha256,
+    "volume": hippocampus.data_sha256,
 }
 
 
-def evaluate(folder: Path, root: Path, *, quick: bool = False, report: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    folder: Path, root: Path, *, recipe: Recipe | None = None, quick: bool = False, report: Path | None = None
+) -> dict[str, Any]:
     """Return evaluation.json of a release as a dict; also write the HTML report when ``report`` names a file.
 
-    ``folder`` must be a sound release, ``root`` holds the data sets. ``quick`` takes a few cases and 100 resamples:
+    ``folder`` must be a sound release, ``root`` holds the data sets. ``recipe`` says which of them, what had to be
+    reached and how to measure it; by default the one that the release is named after. ``quick`` takes a few cases and 100 resamples:
     it shows that everything runs, and says so in the result. The report shows real images of the data set and stays
     where the data may stay; the dict has none.
     """
     console = Console(stderr=True)
     model = Model(folder, SessionOptions(provider="cpu", precision="fp32"))
+    recipe = recipe or recipes.read(model.manifest.name)
     with console.status("") as status:
-        found = EVALUATIONS[model.manifest.task](model, root, quick=quick, say=lambda text: status.update(f"{text} …"))
-    figures = _as_json(model, found, root, quick=quick)
+        found = TASKS[recipe.task].evaluate(
+            model, recipe, root, quick=quick, say=lambda text: status.update(f"{text} …")
+        )
+    figures = _as_json(model, found, _data_sha256(recipe, root), quick=quick)
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         write_report(report, model.manifest, figures, found.pictures)
@@ -85,10 +86,9 @@ def shown(value: float | None) -> str:
     return f"{value:.3f}"
 
 
-def _as_json(model: Model, found: Assessment, root: Path, *, quick: bool) -> dict[str, Any]:
+def _as_json(model: Model, found: Assessment, data_sha256: str, *, quick: bool) -> dict[str, Any]:
     manifest = model.manifest
     parts = {f.name: getattr(found, f.name) for f in fields(found) if f.name not in ("pictures", "title")}
-    hashing = DATA_SHA256.get(manifest.task)
     figures = {
         "schema_version": "1",
         "model": manifest.id,
@@ -100,31 +100,28 @@ def _as_json(model: Model, found: Assessment, root: Path, *, quick: bool) -> dic
         "ran_on": {"backend": model.session.backend, "precision": model.session.precision, "machine": machine(),
                    "versions": versions()},
         "data": {"name": manifest.training_data.name, "split": "test", "licence": manifest.training_data.licence,
-                 "sha256": hashing(root) if hashing else _stays_sha256(root)},
+                 "sha256": data_sha256},
         "method": {"interval": "95 % percentile of a bootstrap over patients", "unit": "patient",
                    "resamples": 100 if quick else bootstrap.RESAMPLES, "seed": bootstrap.SEED,
                    "ece": "15 bins of equal width between 0 and 1",
                    "bars": "a bar is met when the value keeps it; the interval is shown beside it"},
         **parts,
     }
-    plain: dict[str, Any] = _plain(figures)
-    return plain
+    found_plain: dict[str, Any] = plain(figures)
+    return found_plain
 
 
-def _stays_sha256(root: Path) -> str:
-    """Hash of the table of stays and the test events."""
-    digest = hashlib.sha256()
-    for name in ("stays.csv.gz", "events_test.csv.gz"):
-        digest.update((root / "clinical" / "challenge2012" / name).read_bytes())
-    return digest.hexdigest()
+def _data_sha256(recipe: Recipe, root: Path) -> str:
+    hashing = IMAGES_SHA256.get(recipe.task) or source_of(recipe).data_sha256
+    return hashing(root)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn numpy numbers into plain ones, and what is not finite into None."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

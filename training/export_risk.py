@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.errors import BrokenModel
 from models.manifest import Feature
+from training.checkpoint_risk import load
 from training.export import agreement
-from training.fit_risk import load
 from training.nets.additive import Additive
 from training.outside import FARTHEST, outside_of, scales_of
 from training.recipe import Recipe
@@ -73,43 +73,58 @@ def export(checkpoint: Path, recipe: Recipe, folder: Path) -> Fields:
 
     Raises BrokenModel when torch and ONNX differ by more than 1e-4, or the contributions do not sum to the logit.
     """
-    net, found, quantiles = load(checkpoint)
+    nets, found, quantiles = load(checkpoint)
     features = features_of(recipe)
     model = helper.make_model(
-        graph_of(net, quantiles), ir_version=10, producer_name="diaphane",
+        graph_of(nets, quantiles), ir_version=10, producer_name="diaphane",
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
     )
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(folder / "model.onnx"))
     golden = made_rows(quantiles, recipe.seed)
-    expected = run_torch(net, quantiles, golden)
+    expected = run_torch(nets, quantiles, golden)
     np.savez_compressed(folder / "golden.npz", input=golden, **expected)
     differences = agreement(folder / "model.onnx", golden, expected)
-    bias = float(net.bias.detach())
-    gap = float(np.abs(expected["contributions"].sum(1, dtype=np.float64) + bias - expected["logit"][:, 0]).max())
+    gap = completeness(nets, expected)
     if gap > 1e-5:
         raise BrokenModel(f"Contributions must sum to the logit within 1e-5, found {gap:.1e}.")
+    by_output = dict(zip(recipe.outputs, found["outputs"], strict=True))
     return {
         "graph": {
             "input": "features", "input_shape": ["batch", len(features)], "outputs": OUTPUTS, "opset": OPSET,
         },
         "features": [one.model_dump(mode="json") for one in features],
-        "terms": terms_of(net, features),
+        "terms": terms_of(nets, features, recipe.outputs),
         "refuses": {
             "ood": [{"name": "far_from_cohort", "limit": float(found["ood_limit"]), "meaning": (
                 "Many values lie beyond what 98 % of the training cohort had; a unit may be wrong."
             )}],
         },
-        "explains": {"bias": {"0": bias}},
-        "thresholds": {"in_hospital_death": found["threshold"]},
-        "calibration": {"in_hospital_death": found["calibration"]},
+        "explains": {"bias": {str(k): float(net.bias.detach()) for k, net in enumerate(nets)}},
+        "thresholds": {name: one["threshold"] for name, one in by_output.items()},
+        "calibration": {name: one["calibration"] for name, one in by_output.items()},
         "counts": found["counts"],
         "sha256": found["sha256"],
         "report": {
-            "agreement": differences, "completeness": gap, "out_of_fold_auroc": found["out_of_fold_auroc"],
-            "terms": len(net.mains) + len(net.pairs), "quick": found["quick"],
+            "agreement": differences, "completeness": gap,
+            "out_of_fold_auroc": {name: one["out_of_fold_auroc"] for name, one in by_output.items()},
+            "terms": sum(term_counts(nets)), "quick": found["quick"],
         },
     }
+
+
+def completeness(nets: list[Additive], arrays: dict[str, Floats]) -> float:
+    """Return the largest difference between a logit and its bias and contributions, over rows and outputs."""
+    parts = np.split(arrays["contributions"].astype(np.float64), np.cumsum(term_counts(nets))[:-1], axis=1)
+    return max(
+        float(np.abs(part.sum(axis=1) + float(net.bias.detach()) - arrays["logit"][:, k]).max())
+        for k, (net, part) in enumerate(zip(nets, parts, strict=True))
+    )
+
+
+def term_counts(nets: list[Additive]) -> list[int]:
+    """Count the terms of each output."""
+    return [len(net.mains) + len(net.pairs) for net in nets]
 
 
 def build_risk(recipe: Recipe, checkpoint: Path, root: Path, folder: Path) -> Fields:  # noqa: ARG001
@@ -117,24 +132,30 @@ def build_risk(recipe: Recipe, checkpoint: Path, root: Path, folder: Path) -> Fi
     return export(checkpoint, recipe, folder)
 
 
-def graph_of(net: Additive, quantiles: Floats) -> onnx.GraphProto:
-    """Build the graph features (batch, F) → contributions (batch, T), logit, probability and ood (batch, 1)."""
-    trees = trees_of(net)
-    count = len(net.mains) + len(net.pairs)
+def graph_of(nets: list[Additive], quantiles: Floats) -> onnx.GraphProto:
+    """Build the graph features (batch, F) → contributions (batch, T), logit and probability (batch, O), ood (batch, 1).
+
+    The terms of all outputs follow one another in the contributions.
+    """
+    trees = trees_of(nets)
+    counts = term_counts(nets)
     middle, scale = scales_of(quantiles)
     constants = {
-        "axis": np.array([1], np.int64), "bias": net.bias.detach().numpy().reshape(1, 1),
+        "axis": np.array([1], np.int64),
+        "bias": np.concatenate([net.bias.detach().numpy().reshape(1, 1) for net in nets], axis=1),
         "middle": middle, "scale": scale, "zero": np.float32(0),
         "farthest": np.float32(FARTHEST), "nearest": np.float32(-FARTHEST),
     }
+    if len(nets) > 1:
+        constants["sizes"] = np.array(counts, np.int64)
     nodes = [
         helper.make_node(
-            "TreeEnsembleRegressor", ["features"], ["contributions"], domain="ai.onnx.ml", n_targets=count,
+            "TreeEnsembleRegressor", ["features"], ["contributions"], domain="ai.onnx.ml", n_targets=sum(counts),
             aggregate_function="SUM", post_transform="NONE",
             **{f"nodes_{key}": value for key, value in trees.nodes.items()},
             **{f"target_{key}": value for key, value in trees.leaves.items()},
         ),
-        helper.make_node("ReduceSum", ["contributions", "axis"], ["sum"], keepdims=1),
+        *_sum_nodes(len(nets)),
         helper.make_node("Add", ["sum", "bias"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["probability"]),
         helper.make_node("Sub", ["features", "middle"], ["away"]),
@@ -145,7 +166,7 @@ def graph_of(net: Additive, quantiles: Floats) -> onnx.GraphProto:
         helper.make_node("Mul", ["known", "known"], ["squares"]),
         helper.make_node("ReduceMean", ["squares", "axis"], ["ood"], keepdims=1),
     ]
-    sizes = {"contributions": count, "logit": 1, "probability": 1, "ood": 1}
+    sizes = {"contributions": sum(counts), "logit": len(nets), "probability": len(nets), "ood": 1}
     return helper.make_graph(
         nodes, "additive_risk",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", quantiles.shape[1]])],
@@ -154,14 +175,31 @@ def graph_of(net: Additive, quantiles: Floats) -> onnx.GraphProto:
     )
 
 
-def trees_of(net: Additive) -> Trees:
-    """Turn every table of levels into a balanced tree of comparisons."""
+def _sum_nodes(outputs: int) -> list[onnx.NodeProto]:
+    """Sum the contributions of each output by itself → `sum` (batch, O)."""
+    if outputs == 1:
+        return [helper.make_node("ReduceSum", ["contributions", "axis"], ["sum"], keepdims=1)]
+    parts = [f"parts{k}" for k in range(outputs)]
+    sums = [f"sum{k}" for k in range(outputs)]
+    return [
+        helper.make_node("Split", ["contributions", "sizes"], parts, axis=1),
+        *(helper.make_node("ReduceSum", [a, "axis"], [b], keepdims=1) for a, b in zip(parts, sums, strict=True)),
+        helper.make_node("Concat", sums, ["sum"], axis=1),
+    ]
+
+
+def trees_of(nets: list[Additive]) -> Trees:
+    """Turn every table of levels into a balanced tree of comparisons, in the order of the contributions."""
     trees = Trees()
-    for f, table in enumerate(net.mains):
-        _grow(trees, f, [(f, net.edges[f].numpy())], table.detach().numpy())
-    for p, ((a, b), table) in enumerate(zip(net.pairs, net.pair_levels, strict=True)):
-        axes = [(a, net.pair_edges[a].numpy()), (b, net.pair_edges[b].numpy())]
-        _grow(trees, len(net.mains) + p, axes, table.detach().numpy())
+    first = 0
+    for net in nets:
+        for f, table in enumerate(net.mains):
+            _grow(trees, first + f, [(f, net.edges[f].numpy())], table.detach().numpy())
+        first += len(net.mains)
+        for p, ((a, b), table) in enumerate(zip(net.pairs, net.pair_levels, strict=True)):
+            axes = [(a, net.pair_edges[a].numpy()), (b, net.pair_edges[b].numpy())]
+            _grow(trees, first + p, axes, table.detach().numpy())
+        first += len(net.pairs)
     return trees
 
 
@@ -188,14 +226,14 @@ def _split(trees: Trees, tree: int, axes: list[tuple[int, Floats]], levels: Floa
     return place
 
 
-def run_torch(net: Additive, quantiles: Floats, x: Floats) -> dict[str, Floats]:
+def run_torch(nets: list[Additive], quantiles: Floats, x: Floats) -> dict[str, Floats]:
     """Return what the graph must give for cases (N, F)."""
     with torch.no_grad():
-        logit, contributions = net(torch.from_numpy(x))
-        probability = torch.sigmoid(logit)
+        found = [net(torch.from_numpy(x)) for net in nets]
+    logit = torch.cat([one[0] for one in found], dim=1)
     return {
-        "probability": probability.numpy(), "logit": logit.numpy(), "contributions": contributions.numpy(),
-        "ood": outside_of(x, quantiles),
+        "probability": torch.sigmoid(logit).numpy(), "logit": logit.numpy(),
+        "contributions": torch.cat([one[1] for one in found], dim=1).numpy(), "ood": outside_of(x, quantiles),
     }
 
 
@@ -209,8 +247,17 @@ def made_rows(quantiles: Floats, seed: int) -> Floats:
     return np.stack(rows).astype(np.float32)
 
 
-def terms_of(net: Additive, features: list[Feature]) -> list[dict[str, Any]]:
-    """Name the terms in the order of the contributions: a feature each, then the pairs."""
-    single = [{"name": one.name, "features": [one.name]} for one in features]
-    pairs = [(features[a], features[b]) for a, b in net.pairs]
-    return [*single, *({"name": f"{a.name}__{b.name}", "features": [a.name, b.name]} for a, b in pairs)]
+def terms_of(nets: list[Additive], features: list[Feature], outputs: list[str]) -> list[dict[str, Any]]:
+    """Name the terms in the order of the contributions: for each output a feature each, then its pairs.
+
+    With several outputs a term's name starts with its output's, which the term states too.
+    """
+    named = []
+    for net, output in zip(nets, outputs, strict=True):
+        terms = [(one.name, [one.name]) for one in features]
+        terms += [(f"{features[a].name}__{features[b].name}", [features[a].name, features[b].name]) for a, b in net.pairs]
+        if len(nets) == 1:
+            named += [{"name": name, "features": used} for name, used in terms]
+        else:
+            named += [{"name": f"{output}__{name}", "features": used, "output": output} for name, used in terms]
+    return named

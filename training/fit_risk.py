@@ -7,7 +7,7 @@ Reads top to bottom in `fit`. The whole fit takes about a minute on one core, so
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,32 +17,22 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 from models.manifest import Feature
 from training.boost import Boost, boost, curvature, design, pair_design, rank_pairs
-from training.calibrate import platt, threshold_at_equal_ppv
-from training.data import challenge2012
+from training.calibrate import THRESHOLDS, platt
+from training.checkpoint_risk import save
+from training.data.cohort import Cohort, folds_of, joined
 from training.joint import fit_jointly
 from training.measures import auroc
-from training.nets.additive import Additive, Scale, scale_of
+from training.nets.additive import Scale, category_scale_of, scale_of
 from training.outside import outside_of, quantiles_of
 from training.recipe import Recipe
 from training.risk_features import features_of
+from training.sources import source_of
 
-Floats = NDArray[np.float32]
 OUTSIDE_MARGIN = 1.25  # how much farther than anybody in the cohort a case must lie to be declined
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Features (N, F) with NaN where missing, outcomes (N,), and the hash of the files they came from."""
-
-    x: Floats
-    y: Floats
-    sha256: str
-    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -72,73 +62,112 @@ class Shapes:
     bias: float
 
 
-def fit(recipe: Recipe, out_dir: Path, root: Path | None = None, *, quick: bool = False) -> Path:
+@dataclass(frozen=True)
+class Fitted:
+    """One output's fit; ``found`` has its calibration, threshold and out-of-fold AUROC."""
+
+    scales: Scales
+    shapes: Shapes
+    found: dict[str, Any]
+
+
+def fit(recipe: Recipe, out_dir: Path, root: Path, *, quick: bool = False) -> Path:
     """Fit and write `out_dir/checkpoint.npz` (arrays and JSON text, nothing pickled); return its path.
 
-    `root` is the folder of the data sets, by default as `DIAPHANE_DATA` says. With `quick` a made-up cohort is fitted
-    in a few seconds to the same kind of checkpoint.
+    `root` is the folder of the data sets. Every output of the recipe gets an additive fit of its own over the same
+    features and folds. With `quick` a made-up cohort is fitted in a few seconds to the same kind of checkpoint.
     """
     torch.manual_seed(recipe.seed)
     features = features_of(recipe)
-    cohort = made_up(features, recipe.seed) if quick else read(features, root)
-    settings = {**recipe.fit, "seed": recipe.seed, **({"rounds": 60, "pair_rounds": 20, "folds": 3} if quick else {})}
-    x, y = torch.from_numpy(cohort.x), torch.from_numpy(cohort.y)
-    scales = Scales(
-        [scale_of(column, bins=settings["bins"], knots=settings["knots"]) for column in cohort.x.T],
-        [scale_of(column, bins=settings["bins"], knots=settings["joint_knots"]) for column in cohort.x.T],
-        [scale_of(column, bins=settings["pair_bins"], knots=settings["pair_knots"]) for column in cohort.x.T],
-    )
-
-    folds = list(StratifiedKFold(settings["folds"], shuffle=True, random_state=recipe.seed).split(cohort.x, cohort.y))
-    held_out = np.zeros(len(y), np.float64)
+    if quick:
+        cohort = made_up(features, recipe.seed, outputs=len(recipe.outputs))
+    else:
+        cohort = joined(source_of(recipe), features, root, ("train", "val"))
+    fits = []
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("additive fits", total=len(folds) + 1)
-        for inside, outside in folds:
-            shapes = fit_shapes(x[inside], y[inside], scales, settings)
-            held_out[outside] = logits_of(x[outside], scales, shapes).numpy()
-            progress.advance(task)
-        shapes = fit_shapes(x, y, scales, settings)
-        progress.advance(task)
-
-    calibration = platt(cohort.y, held_out)
-    probability = 1 / (1 + np.exp(-(calibration.slope * held_out + calibration.intercept)))
+        for index, name in enumerate(recipe.outputs):
+            settings = settings_of(recipe, name, quick=quick)
+            task = progress.add_task(f"{name}: additive fits", total=settings["folds"] + 1)
+            fits.append(fit_output(cohort, index, features, settings, lambda task=task: progress.advance(task)))
+    for name, one in zip(recipe.outputs, fits, strict=True):
+        found = f"out-of-fold AUROC {one.found['out_of_fold_auroc']:.4f}"
+        console.print(f"{name}: {found}; {len(features)} + {len(one.shapes.pairs)} terms")
     quantiles = quantiles_of(cohort.x)
-    found = {
-        "calibration": {"slope": calibration.slope, "intercept": calibration.intercept},
-        "threshold": threshold_at_equal_ppv(cohort.y, probability),
-        "out_of_fold_auroc": auroc(cohort.y, held_out),
+    shared = {
         "ood_limit": OUTSIDE_MARGIN * float(outside_of(cohort.x, quantiles).max()),
         "sha256": cohort.sha256,
-        "counts": cohort.counts,
+        "counts": dict(cohort.counts),
         "quick": quick,
     }
-    console.print(f"out-of-fold AUROC {found['out_of_fold_auroc']:.4f}; {len(features)} + {len(shapes.pairs)} terms")
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / "checkpoint.npz"
-    np.savez_compressed(path, **tables_of(x, scales, shapes, found), quantiles=quantiles)
+    save(path, torch.from_numpy(cohort.x), [(one.scales, one.shapes, one.found) for one in fits], shared, quantiles)
     return path
 
 
-def read(features: list[Feature], root: Path | None) -> Cohort:
-    """Read train and val together: shapes, calibration and threshold are all cross-fitted, and test is left alone."""
-    source = root / "clinical/challenge2012" if root else challenge2012.folder()
-    parts = [challenge2012.matrix(split, features, source) for split in ("train", "val")]
-    x = np.concatenate([part[0] for part in parts])
-    y = np.concatenate([part[1] for part in parts]).astype(np.float32)
-    counts = {name: len(part[1]) for name, part in zip(("train", "val"), parts, strict=True)}
-    return Cohort(x, y, challenge2012.data_sha256(source), {**counts, "died": int(y.sum())})
+def settings_of(recipe: Recipe, output: str, *, quick: bool = False) -> dict[str, Any]:
+    """Return the recipe's [fit] with what [fit.OUTPUT] says otherwise, and the seed."""
+    settings = {**recipe.fit, **recipe.fit.get(output, {}), "seed": recipe.seed}
+    return {**settings, **({"rounds": 60, "pair_rounds": 20, "folds": 3} if quick else {})}
 
 
-def made_up(features: list[Feature], seed: int, cases: int = 600) -> Cohort:
+def scales_of(rows: NDArray[np.float32], features: list[Feature], settings: dict[str, Any]) -> Scales:
+    """Cut every column of rows (N, F); the codes that the recipe calls `categories` get a level for each value."""
+    words = set(settings.get("categories", ()))
+    named = [feature.params.get("code") in words for feature in features]
+
+    def cut(bins: int, knots: int) -> list[Scale]:
+        return [
+            category_scale_of(column) if word else scale_of(column, bins=bins, knots=knots)
+            for word, column in zip(named, rows.T, strict=True)
+        ]
+
+    return Scales(
+        cut(settings["bins"], settings["knots"]), cut(settings["bins"], settings["joint_knots"]),
+        cut(settings["pair_bins"], settings["pair_knots"]),
+    )
+
+
+def fit_output(
+    cohort: Cohort, index: int, features: list[Feature], settings: dict[str, Any], advance: Callable[[], None]
+) -> Fitted:
+    """Cross-fit one output for an honest calibration and threshold, then fit once on all rows.
+
+    Rows whose outcome is NaN do not count for this output.
+    """
+    known = ~np.isnan(cohort.y[:, index])
+    rows, outcome, groups = cohort.x[known], cohort.y[known, index], cohort.groups[known]
+    x, y = torch.from_numpy(rows), torch.from_numpy(outcome)
+    scales = scales_of(rows, features, settings)
+    held_out = np.zeros(len(y), np.float64)
+    for inside, outside in folds_of(outcome[:, None], groups, settings["folds"], settings["seed"]):
+        shapes = fit_shapes(x[inside], y[inside], scales, settings)
+        held_out[outside] = logits_of(x[outside], scales, shapes).numpy()
+        advance()
+    shapes = fit_shapes(x, y, scales, settings)
+    advance()
+    calibration = platt(outcome, held_out)
+    probability = 1 / (1 + np.exp(-(calibration.slope * held_out + calibration.intercept)))
+    rule = dict(settings.get("threshold", {"rule": "equal_ppv"}))
+    return Fitted(scales, shapes, {
+        "calibration": {"slope": calibration.slope, "intercept": calibration.intercept},
+        "threshold": THRESHOLDS[rule.pop("rule")](outcome, probability, **rule),
+        "out_of_fold_auroc": auroc(outcome, held_out),
+    })
+
+
+def made_up(features: list[Feature], seed: int, cases: int = 600, outputs: int = 1) -> Cohort:
     """Make a cohort with two known risk factors, for tests and for machines without the data."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(cases, len(features))).astype(np.float32)
     logit = 1.5 * x[:, 0] - x[:, 1] - 1.5
-    y = (rng.random(cases) < 1 / (1 + np.exp(-logit))).astype(np.float32)
+    drawn = [(rng.random(cases) < 1 / (1 + np.exp(-logit))).astype(np.float32) for _ in range(outputs)]
     x[rng.random(x.shape) < 0.1] = np.nan
-    return Cohort(x, y, "0" * 64, {"made_up": cases, "died": int(y.sum())})
+    y = np.stack(drawn, axis=1)
+    groups = np.array([str(case) for case in range(cases)])
+    return Cohort(x, y, groups, "0" * 64, {"made_up": cases, "events": int(y[:, 0].sum())})
 
 
 def fit_shapes(x: Tensor, y: Tensor, scales: Scales, settings: dict[str, Any]) -> Shapes:
@@ -155,6 +184,8 @@ def fit_shapes(x: Tensor, y: Tensor, scales: Scales, settings: dict[str, Any]) -
     used = torch.argsort(terms.std(dim=0), descending=True)[: settings["pair_from"]].tolist()
     ranked = rank_pairs(x[:, used], [scales.pairs[f] for f in used], y - torch.sigmoid(logits))
     pairs = [(used[a], used[b]) for _, a, b in ranked[: settings["pairs"]]]
+    if not pairs:
+        return Shapes(mains, joint, [], torch.zeros(0, 1), intercept(y, terms.sum(dim=1)))
     crossed = scales.crossed(x, pairs)
     ridge = torch.eye(crossed.shape[2], dtype=torch.float64).expand(len(pairs), -1, -1)
     how = Boost(
@@ -181,53 +212,6 @@ def intercept(y: Tensor, logits: Tensor) -> float:
 def logits_of(x: Tensor, scales: Scales, shapes: Shapes) -> Tensor:
     """Score cases (N, F) with fitted shapes → logits (N,), not calibrated."""
     mains = score(design(x, scales.mains), shapes.mains) + score(design(x, scales.joint), shapes.joint)
+    if not shapes.pairs:
+        return mains + shapes.bias
     return mains + score(scales.crossed(x, shapes.pairs), shapes.crossings) + shapes.bias
-
-
-def tables_of(x: Tensor, scales: Scales, shapes: Shapes, found: dict[str, Any]) -> dict[str, Any]:
-    """Return the arrays of a checkpoint: calibrated levels, each term zero on average, and the bias."""
-    slope, moved = found["calibration"]["slope"], found["calibration"]["intercept"]
-    mains = [
-        _levels(boosted, shapes.mains[f]) + _levels(joint, shapes.joint[f])
-        for f, (boosted, joint) in enumerate(zip(scales.mains, scales.joint, strict=True))
-    ]
-    crossings = zip(shapes.pairs, shapes.crossings, strict=True)
-    levels = [_pair_levels(scales.pairs[a], scales.pairs[b], weights) for (a, b), weights in crossings]
-    coarse = {f: scales.pairs[f].edges for pair in shapes.pairs for f in pair}
-    net = Additive(
-        [scale.edges for scale in scales.mains], mains, pairs=shapes.pairs, pair_edges=coarse, pair_levels=levels,
-        bias=shapes.bias,
-    )
-    with torch.no_grad():
-        means = net(x)[1].double().mean(dim=0).numpy()
-    arrays: dict[str, Any] = {f"edges{f}": scale.edges for f, scale in enumerate(scales.mains)}
-    arrays |= {f"coarse{f}": edges for f, edges in coarse.items()}
-    for kind, tables, start in (("main", mains, 0), ("pair", levels, len(mains))):
-        for t, table in enumerate(tables):
-            arrays[f"{kind}{t}"] = ((table - means[start + t]) * slope).astype(np.float32)
-    bias = np.float32(slope * (shapes.bias + means.sum()) + moved)
-    return {**arrays, "pairs": np.array(shapes.pairs), "bias": bias, "found": np.array(json.dumps(found))}
-
-
-def _levels(scale: Scale, weights: Tensor) -> Floats:
-    return scale.basis @ weights[: scale.basis.shape[1]].numpy()
-
-
-def _pair_levels(a: Scale, b: Scale, weights: Tensor) -> Floats:
-    width = round(len(weights) ** 0.5)
-    square = weights.numpy().reshape(width, width)[: a.basis.shape[1], : b.basis.shape[1]]
-    return (a.basis @ square @ b.basis.T).astype(np.float32)
-
-
-def load(path: Path) -> tuple[Additive, dict[str, Any], Floats]:
-    """Read a checkpoint → the calibrated net, what fitting found, and the cohort's quantiles (7, F)."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    pairs = [(int(a), int(b)) for a, b in arrays["pairs"]]
-    count = sum(name.startswith("main") for name in arrays)
-    net = Additive(
-        [arrays[f"edges{f}"] for f in range(count)], [arrays[f"main{f}"] for f in range(count)], pairs=pairs,
-        pair_edges={f: arrays[f"coarse{f}"] for pair in pairs for f in pair},
-        pair_levels=[arrays[f"pair{p}"] for p in range(len(pairs))], bias=float(arrays["bias"]),
-    )
-    return net.eval(), json.loads(str(arrays["found"])), arrays["quantiles"]

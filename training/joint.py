@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-3  # of the objective: float32 sums differ by less, steps that go too far by much more
+
 
 def fit_jointly(basis: Tensor, target: Tensor, penalties: Tensor, steps: int = 12, tolerance: float = 1e-3) -> Tensor:
     """Return the weights (T, K) that maximise the log likelihood less half of Σ wᵗ·penalty·w, by Newton's method.
@@ -27,7 +29,17 @@ def fit_jointly(basis: Tensor, target: Tensor, penalties: Tensor, steps: int = 1
         gradient = (centred.T @ (target - risk)).double() - penalty @ found
         hessian = (centred.T @ (centred * (risk * (1 - risk))[:, None])).double() + penalty
         step = torch.linalg.solve(hessian, gradient)
+        reached = _objective(centred, target, penalty, found)
+        while _objective(centred, target, penalty, found + step) < reached - ROUNDING * abs(reached):
+            step = step / 2  # with rare outcomes a whole step can go too far
         found = found + step
         if float(step.abs().max()) < tolerance:
             break
     return found[1:].view(terms, width).float()
+
+
+def _objective(centred: Tensor, target: Tensor, penalty: Tensor, weights: Tensor) -> float:
+    """Return the penalised log likelihood, which no step may lower."""
+    score = centred @ weights.float()
+    likelihood = (target * score - torch.nn.functional.softplus(score)).double().sum()
+    return float(likelihood - weights @ penalty @ weights / 2)

@@ -11,8 +11,11 @@ LEVELS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 
 
 def quantiles_of(x: Floats) -> Floats:
-    """Return the cohort's quantiles at LEVELS (7, F), leaving missing values out."""
-    return np.nanquantile(x, LEVELS, axis=0).astype(np.float32)
+    """Return the cohort's quantiles at LEVELS (7, F), leaving missing values out; 0 where nobody has a value."""
+    found = np.zeros((len(LEVELS), x.shape[1]), np.float32)
+    known = ~np.isnan(x).all(axis=0)
+    found[:, known] = np.nanquantile(x[:, known], LEVELS, axis=0)
+    return found
 
 
 def scales_of(quantiles: Floats) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RECIPES = Path(__file__).parent / "recipes"
+UNFITTED = frozenset({"manifest", "bars", "evaluation", "data"})
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,11 @@ class Recipe:
 
     @property
     def sha256(self) -> str:
-        """Hash of what decides the fitted weights; wording in the manifest part may change without a new fit."""
-        decides = {key: value for key, value in self.raw.items() if key != "manifest"}
+        """Hash of what decides the fitted weights; wording, bars and evaluation may change without a new fit.
+
+        The name of the data is left out too: the data have a hash of their own.
+        """
+        decides = {key: value for key, value in self.raw.items() if key not in UNFITTED}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -48,6 +52,21 @@ class Recipe:
     @property
     def fit(self) -> dict[str, Any]:
         return dict(self.raw["fit"])
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what the model gives, in the order of the graph's columns."""
+        return [str(output["name"]) for output in self.raw["manifest"]["outputs"]]
+
+    @property
+    def bars(self) -> list[dict[str, Any]]:
+        """What has to be reached: {what, rule, value | low and high, figure, output}."""
+        return [dict(one) for one in self.raw.get("bars", [])]
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """How an evaluation words things: title, cases, unknown, events."""
+        return dict(self.raw.get("evaluation", {}))
 
     @property
     def manifest(self) -> dict[str, Any]:

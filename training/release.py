@@ -16,15 +16,12 @@ from rich.console import Console
 
 from models.check import check
 from models.manifest import Manifest, read_manifest, sha256_of, write_manifest
-from training.build import BUILD_IMAGES, Fields
+from training.build import Fields
 from training.card import write_card
 from training.evaluate import evaluate, write_evaluation
-from training.export_risk import build_risk
 from training.provenance import provenance
 from training.recipe import Recipe
-
-BUILDERS = {**BUILD_IMAGES, "risk": build_risk}
-TASKS = {"radiograph": "image_classification", "volume": "volume_segmentation", "risk": "risk"}
+from training.tasks import TASKS
 
 
 def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report: Path | None = None) -> Path:
@@ -41,23 +38,25 @@ def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report
         folder = Path(staging) / target.name
         folder.mkdir()
         console.print(f"[bold]{target.name}[/bold]: building the graph")
-        fields = BUILDERS[recipe.task](recipe, checkpoint, root, folder)
+        fields = TASKS[recipe.task].build(recipe, checkpoint, root, folder)
         if fields["report"].get("quick"):
             raise ValueError(f"{checkpoint} is a toy made with --quick. Fit again without it.")
         console.print(json.dumps(fields["report"], indent=1))
         (folder / "evaluation.json").write_text("{}\n", encoding="utf-8")
         (folder / "CARD.md").write_text("Not yet evaluated.\n", encoding="utf-8")
         seal(folder, manifest_of(recipe, fields))
-        assess(folder, root, report=report)
+        assess(folder, root, recipe=recipe, report=report)
         shelf.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder, target)
     console.print(f"released {target}")
     return target
 
 
-def assess(folder: Path, root: Path, *, report: Path | None = None) -> dict[str, Any]:
+def assess(
+    folder: Path, root: Path, *, recipe: Recipe | None = None, report: Path | None = None
+) -> dict[str, Any]:
     """Evaluate a folder as it stands, write evaluation.json and CARD.md into it, seal it again and check it."""
-    figures = evaluate(folder, root, report=report)
+    figures = evaluate(folder, root, recipe=recipe, report=report)
     write_evaluation(folder / "evaluation.json", figures)
     manifest = read_manifest(folder)
     write_card(folder, manifest, figures)
@@ -82,7 +81,7 @@ def manifest_of(recipe: Recipe, fields: Fields) -> Manifest:
             stated[part] = fields[part]
     steps = [{"name": name, "params": params} for name, params in recipe.steps]
     return Manifest.model_validate({
-        **stated, "name": recipe.name, "version": recipe.version, "task": TASKS[recipe.task], "steps": steps,
+        **stated, "name": recipe.name, "version": recipe.version, "task": TASKS[recipe.task].manifest, "steps": steps,
         "graph": fields["graph"], "provenance": provenance(recipe), "files": {},
     })
 

@@ -78,7 +78,7 @@ def label(name: str) -> str:
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
     """Return the figures to compare groups by: the few that every group has."""
     wanted = ("auroc", "sensitivity", "specificity", "observed_over_expected", "dice_anterior", "dice_posterior",
-              "hd95_mm_whole", "volume_error_median_whole")
+              "hd95_mm_whole", "volume_error_median_whole", "mean_absolute_error", "within_20_percent", "coverage")
     return [name for name in wanted if any(name in row["figures"] for row in rows)]
 
 

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.codes import DESCRIBED, coded, range_of
+from models.codes import DESCRIBED, coded, meanings_of, range_of
 from models.features import FEATURES
 from models.manifest import Feature, Range
 from training.recipe import Recipe
 
-WORDS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "models/tables/functions.json").read_text(encoding="utf-8")
-)
+TABLES = Path(__file__).parents[1] / "models/tables"
+WORDS: dict[str, Any] = {
+    name: words
+    for path in sorted(TABLES.glob("functions*.json"))
+    for name, words in json.loads(path.read_text(encoding="utf-8")).items()
+}
 
 
 def features_of(recipe: Recipe) -> list[Feature]:
@@ -41,7 +44,9 @@ def feature_of(line: str) -> Feature:
         unit=_unit(words["unit"], about["unit"]),
         code=coded(code),
         plausible=range_of(code, "plausible"),
+        usual=range_of(code, "usual"),
         reference=range_of(code, "reference") if words.get("reference", True) else Range(),
+        meanings=meanings_of(code) if function in ("static", "last", "first") else {},
     )
 
 
@@ -52,7 +57,8 @@ def _name(code: str, function: str, params: dict[str, float]) -> str:
 
 def _label(words: dict[str, Any], about: dict[str, Any], params: dict[str, float], language: str) -> str:
     limit = f"{params['limit']:g}" if "limit" in params else ""
-    text = str(words[language]).format(code=about["label"][language], limit=limit)
+    shown = {key: f"{value:g}" for key, value in params.items()}
+    text = str(words[language]).format(**{**shown, "code": about["label"][language], "limit": limit})
     for key in ("newer_h", "older_h"):
         if key in params:
             text = str(WORDS[key][language]).format(text=text, hours=f"{params[key]:g}")

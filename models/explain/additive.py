@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.codes import STATIC, meanings_of
 from models.explain.case import Case
 from models.manifest import Feature, Manifest, Term
 from models.prediction import Contribution, Explanation, Finding
@@ -142,5 +143,11 @@ def _contribution(
         reference.high,
         flag,
         finding,
-        *(("", "") if missing else feature.meanings.get(f"{value:g}", ("", ""))),
+        *(("", "") if missing else _meanings(feature).get(f"{value:g}", ("", ""))),
     )
+
+
+def _meanings(feature: Feature) -> dict[str, tuple[str, str]]:
+    """Return the words of a feature's values: the release's own, else those of the tables, for an older release."""
+    code = str(feature.params.get("code", ""))
+    return feature.meanings or (meanings_of(code) if feature.function == "static" and code in STATIC else {})

@@ -1,5 +1,7 @@
 """The additive model: what torch fits is what the graph gives, term by term."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -9,8 +11,9 @@ from models.features import FEATURES
 from models.manifest import Feature
 from training import recipe as recipes
 from training.boost import Boost, boost, curvature, design, rank_pairs
+from training.checkpoint_risk import load
 from training.export_risk import export, trees_of
-from training.fit_risk import fit, intercept, load, score
+from training.fit_risk import fit, intercept, score
 from training.joint import fit_jointly
 from training.nets.additive import Additive, bins_of, scale_of
 from training.risk_features import feature_of, features_of
@@ -21,7 +24,7 @@ def toy(tmp_path_factory):
     """A quick fit of the real recipe on a made-up cohort, exported."""
     folder = tmp_path_factory.mktemp("risk")
     recipe = recipes.read("icu_mortality")
-    checkpoint = fit(recipe, folder, quick=True)
+    checkpoint = fit(recipe, folder, Path(), quick=True)
     return checkpoint, folder, export(checkpoint, recipe, folder)
 
 
@@ -40,7 +43,7 @@ def cases(count: int, width: int, seed: int = 5) -> np.ndarray:
 
 
 def test_the_graph_gives_what_torch_gives(toy, session):
-    net, _, quantiles = load(toy[0])
+    (net,), _, quantiles = load(toy[0])
     x = cases(300, quantiles.shape[1])
     roles = ["probability", "logit", "contributions", "ood"]
     probability, logit, contributions, ood = session.run(roles, {"features": x})
@@ -60,7 +63,7 @@ def test_bias_and_contributions_sum_to_the_logit(toy, session):
 
 
 def test_values_on_the_edges_of_bins_fall_on_the_same_side_in_torch_and_in_the_graph(toy, session):
-    net, _, quantiles = load(toy[0])
+    (net,), _, quantiles = load(toy[0])
     rows = []
     for f, edges in enumerate(net.edges):
         for edge in edges.numpy()[:3]:
@@ -97,13 +100,13 @@ def test_contributions_are_zero_on_average_over_the_cohort(toy):
     recipe = recipes.read("icu_mortality")
     cohort = made_up(features_of(recipe), recipe.seed)
     with torch.no_grad():
-        parts = load(toy[0])[0](torch.from_numpy(cohort.x))[1]
+        parts = load(toy[0])[0][0](torch.from_numpy(cohort.x))[1]
     assert float(parts.mean(dim=0).abs().max()) < 1e-4
 
 
 def test_the_same_seed_gives_the_same_levels(toy, tmp_path):
-    again = load(fit(recipes.read("icu_mortality"), tmp_path, quick=True))[0]
-    before = load(toy[0])[0]
+    again = load(fit(recipes.read("icu_mortality"), tmp_path, Path(), quick=True))[0][0]
+    before = load(toy[0])[0][0]
     assert all(torch.equal(a, b) for a, b in zip(before.mains, again.mains, strict=True))
 
 
@@ -172,7 +175,7 @@ def test_trees_hold_one_leaf_for_every_level():
         [edges, edges], [np.arange(4, dtype=np.float32)] * 2, pairs=[(0, 1)], pair_edges={0: edges, 1: edges},
         pair_levels=[np.zeros((4, 4), np.float32)], bias=0.0,
     )
-    assert len(trees_of(net).leaves["ids"]) == 4 + 4 + 16
+    assert len(trees_of([net]).leaves["ids"]) == 4 + 4 + 16
 
 
 def test_every_feature_of_the_recipe_is_labelled_in_both_languages():

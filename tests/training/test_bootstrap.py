@@ -46,6 +46,16 @@ def test_citl_is_zero_when_the_mean_is_right() -> None:
     assert bootstrap.calibration_line_of(TRUTH, share, "citl")(ONE)[0] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_calibration_line_is_found_for_low_risks_too() -> None:
+    rng = np.random.default_rng(3)
+    logit = rng.normal(-2.9, 0.7, 3000)
+    truth = (rng.random(3000) < 1 / (1 + np.exp(-(0.3 * logit - 0.2)))).astype(float)
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(logit[:, None], truth)
+    ones, p = np.ones((1, 3000)), 1 / (1 + np.exp(-logit))
+    found = [bootstrap.calibration_line_of(truth, p, what)(ones)[0] for what in ("slope", "intercept")]
+    assert found == pytest.approx([fitted.coef_[0, 0], fitted.intercept_[0]], abs=1e-3)
+
+
 def test_a_separable_sample_gives_numbers_not_an_overflow() -> None:
     slope = bootstrap.calibration_line_of([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], "slope")(np.ones((1, 4)))
     assert np.isfinite(slope).all()

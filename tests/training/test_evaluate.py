@@ -17,6 +17,7 @@ from models.read_image import read_raster
 from models.volume import Volume
 from tests.make import data_root, needs_data, radiograph_pixels, tiny_release
 from training import outsiders
+from training import recipe as recipes
 from training.card import card
 from training.data import chest_xray
 from training.evaluate import evaluate, summary, write_evaluation
@@ -89,10 +90,12 @@ def test_every_planted_bad_pair_is_rejected_with_a_reason() -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("task", ["image_classification", "volume_segmentation", "risk"])
-def test_a_quick_evaluation_fills_json_report_and_card(task: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "recipe"), [
+    ("image_classification", "chest_xray_pediatric"), ("volume_segmentation", "hippocampus_mr"), ("risk", "icu_mortality"),
+])
+def test_a_quick_evaluation_fills_json_report_and_card(task: Any, recipe: str, tmp_path: Path) -> None:
     folder = tiny_release(tmp_path / "shelf", task)
-    figures = evaluate(folder, data_root(), quick=True, report=tmp_path / "out" / "report.html")
+    figures = evaluate(folder, data_root(), recipe=recipes.read(recipe), quick=True, report=tmp_path / "out" / "report.html")
     write_evaluation(tmp_path / "evaluation.json", figures)
     assert json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8")) == figures
     assert "Quick run" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.features import FEATURES
 from models.manifest import Feature, sha256_of
 from models.record import Record, Series
+from training.data import cohort as cohorts
 
 MOMENT_MIN = 2880.0
 ICU_TYPES = {1: "coronary", 2: "cardiac surgery", 3: "medical", 4: "surgical"}
@@ -80,9 +81,33 @@ def matrix(
     return x, y
 
 
-def data_sha256(source: Path | None = None) -> str:
+def records(split: str, root: Path) -> list[cohorts.Case]:
+    """Return the stays of one split, ordered by stay number, each a group of its own."""
+    return [
+        cohorts.Case(case.record, (float(case.label),), str(case.group), case.subgroups)
+        for case in load(split, root / "clinical/challenge2012")
+    ]
+
+
+def cohort(split: str, features: list[Feature], root: Path) -> cohorts.Cohort:
+    """Return features at 48 h and outcomes of one split, from the cache when nothing they depend on has changed."""
+    source = root / "clinical/challenge2012"
+    x, y = matrix(split, features, source)
+    groups = np.array([str(stay) for stay in range(len(y))])
+    counts = {split: len(y), "died": int(y.sum())}
+    return cohorts.Cohort(x, y[:, None].astype(np.float32), np.char.add(f"{split}-", groups), fitted_sha256(source), counts)
+
+
+def data_sha256(root: Path) -> str:
+    """Return one hash of the table of stays and the test events, which an evaluation reads."""
+    digest = hashlib.sha256()
+    for name in ("stays.csv.gz", "events_test.csv.gz"):
+        digest.update((root / "clinical/challenge2012" / name).read_bytes())
+    return digest.hexdigest()
+
+
+def fitted_sha256(source: Path) -> str:
     """Return one hash of the files train and val are read from, and the table of stays."""
-    source = source or folder()
     names = ("stays.csv.gz", "events_train.csv.gz", "events_val.csv.gz")
     return hashlib.sha256("".join(sha256_of(source / name) for name in names).encode()).hexdigest()
 

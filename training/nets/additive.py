@@ -20,11 +20,13 @@ Array = NDArray[np.float32]
 class Scale:
     """How one feature is cut: bin i holds edges[i-1] ≤ x < edges[i].
 
-    `basis` (bins, weights) maps weights to levels; its last row and last column stand for a missing value.
+    `basis` (bins, weights) maps weights to levels; its last row and last column stand for a missing value. In a scale
+    that is not `ordered` every level has a weight of its own and neighbours say nothing about each other.
     """
 
     edges: Array
     basis: Array
+    ordered: bool = True
 
     @property
     def bins(self) -> int:
@@ -81,6 +83,13 @@ def scale_of(values: Array, *, bins: int, knots: int) -> Scale:
     place = np.searchsorted(edges, known, side="right")
     centres = np.array([_centre(known[place == i], edges, i) for i in range(len(edges) + 1)])
     return Scale(edges, _hats(centres, _knots(known, knots)))
+
+
+def category_scale_of(values: Array) -> Scale:
+    """Give every value that occurs a level of its own: for numbers that stand for words."""
+    distinct = np.unique(values[~np.isnan(values)])
+    edges = ((distinct[1:] + distinct[:-1]) / 2).astype(np.float32)
+    return Scale(edges, np.eye(len(edges) + 2, dtype=np.float32), ordered=False)
 
 
 def _centre(inside: Array, edges: Array, i: int) -> float:
