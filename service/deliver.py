@@ -1,4 +1,4 @@
-"""Deliver: empty the outbox. One thread a target, so that one that is down holds up no other.
+"""Deliver: empty the outbox, of DICOM results and of messages. One thread a target, so that one that is down holds up no other.
 
 A target that does not answer is left alone for a growing while and its deliveries keep their places: when it is back
 after a day, the urgent ones go first. A delivery that fails while its target answers waits by itself, and one that is
@@ -12,19 +12,22 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from service.dicom.client import Undelivered, deliver, echo
 from service.leash import Leash
 from service.lives import LONGEST_PAUSE_S, name_of_process, repeat
 from service.logs import where
+from service.outbound.outlet import Outlet
+from service.outbound.senders import outlets_of
 from service.settings import Settings
 from service.site import Site, Target
 from service.store import outbox
 from service.store.errors import LostLease, StoreError
 from service.store.ledger import counts
+from service.store.messages import Letter, claim_letter
 from service.store.outbox import Parcel
 from service.store.store import Store
-from service.store.tables import Delivery
 
 log = logging.getLogger("diaphane")
 IDLE_S = 0.25
@@ -34,13 +37,14 @@ Send = Callable[[Target, Sequence[bytes]], None]
 
 
 class Deliverer:
-    """Delivers the results of one target, one at a time, the most urgent first."""
+    """Delivers the results of one target, or the messages of one outlet, one at a time, the most urgent first."""
 
-    def __init__(self, store: Store, target: Target, settings: Settings, *, send: Send = deliver,
+    def __init__(self, store: Store, target: Target | Outlet, settings: Settings, *, send: Send = deliver,
                  answers: Callable[[Target], bool] | None = None) -> None:
         self.store, self.target, self.settings = store, target, settings
         self.name = name_of_process("deliver")
-        self.send, self.answers = send, answers or _answers
+        self.send = send
+        self.answers = target.answers if isinstance(target, Outlet) else partial(answers or _answers, target)
         self.down_until = 0.0
         self.pause_s = FIRST_PAUSE_S
 
@@ -49,19 +53,20 @@ class Deliverer:
         now = time.monotonic() if now is None else now
         if now < self.down_until:
             return False
-        parcel = outbox.claim_parcel(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
+        claim = claim_letter if isinstance(self.target, Outlet) else outbox.claim_parcel
+        parcel = claim(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
         if parcel is None:
             return False
-        with Leash(self.store, Delivery, parcel.claim, self.settings.lease_s):
+        with Leash(self.store, parcel.table, parcel.claim, self.settings.lease_s):
             try:
                 self._deliver(parcel, now)
             except LostLease:
                 log.warning("a delivery to target %s was taken over by another process", self.target.name)
         return True
 
-    def _deliver(self, parcel: Parcel, now: float) -> None:
+    def _deliver(self, parcel: Parcel | Letter, now: float) -> None:
         try:
-            self.send(self.target, [self.store.objects.get(sha256) for sha256 in parcel.sha256s])
+            self._send(parcel)
         except Undelivered as error:
             self._failed(parcel, error, now)
         except Exception as error:
@@ -75,11 +80,21 @@ class Deliverer:
             outbox.delivered(self.store, parcel)
             self.pause_s = FIRST_PAUSE_S
 
-    def _failed(self, parcel: Parcel, error: Undelivered, now: float) -> None:
+    def _send(self, parcel: Parcel | Letter) -> None:
+        if isinstance(self.target, Outlet):
+            assert isinstance(parcel, Letter)  # what was claimed for an outlet
+            self.target.send(parcel.content)
+        else:
+            assert isinstance(parcel, Parcel)
+            self.send(self.target, [self.store.objects.get(sha256) for sha256 in parcel.sha256s])
+
+    def _failed(self, parcel: Parcel | Letter, error: Undelivered, now: float) -> None:
         if error.permanent:
-            state = outbox.refused(self.store, parcel, error.reason, max_attempts=self.settings.max_attempts)
+            # A PACS may take an object once its study has come; what reads a message says at once whether it can.
+            tries = 1 if isinstance(parcel, Letter) else self.settings.max_attempts
+            state = outbox.refused(self.store, parcel, error.reason, max_attempts=tries)
             log.warning("target %s refused a result (%s); %s", self.target.name, error.reason, state)
-        elif self.answers(self.target):
+        elif self.answers():
             state = outbox.refused(self.store, parcel, error.reason, max_attempts=self.settings.delivery_attempts)
             log.warning("a delivery to target %s failed (%s); %s", self.target.name, error.reason, state)
         else:
@@ -95,7 +110,8 @@ def run(store: Store, settings: Settings, site: Site, stop: threading.Event) -> 
     threads = []
     for name in _strangers(store, site):
         log.warning("results wait for target %s, which the site file does not name: they stay here until it does", name)
-    for target in site.targets:
+    targets: list[Target | Outlet] = [target for target in site.targets if target.kind != "fhir"]
+    for target in (*targets, *outlets_of(site)):
         deliverer = Deliverer(store, target, settings)
         thread = threading.Thread(target=repeat, args=(deliverer.step, stop), kwargs={"idle_s": IDLE_S},
                                   name=f"deliver-{target.name}")
@@ -108,7 +124,7 @@ def run(store: Store, settings: Settings, site: Site, stop: threading.Event) -> 
 
 def _strangers(store: Store, site: Site) -> list[str]:
     """Return the targets that results wait for and the site file does not name."""
-    named = {target.name for target in site.targets}
+    named = {target.name for target in site.targets} | {outlet.name for outlet in outlets_of(site)}
     return [name for name, states in counts(store)["deliveries"].items() if name not in named and states.keys() - {"done"}]
 
 

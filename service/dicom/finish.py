@@ -21,7 +21,7 @@ from service.dicom.uids import uid_of
 from service.dicom.values import Values
 
 MANUFACTURER = "Diaphane"
-SERIES_NUMBERS: dict[Kind, int] = {"sr": 9001, "sr-roi": 9002, "seg": 9003, "map": 9004, "capture": 9005}
+SERIES_NUMBERS: dict[Kind, int] = {"sr": 9001, "sr-roi": 9002, "seg": 9003, "map": 9004, "capture": 9005, "report": 9006}
 _DATE = re.compile(r"[0-9]{8}")
 
 # Odd values of a source are passed on as they are; what is ours is checked by the validators in the tests.
@@ -94,7 +94,7 @@ def finish(dataset: Dataset, told: Told, kind: Kind, *, number: int = 1) -> Writ
     if "ContributingEquipmentSequence" in dataset:  # highdicom names itself there, with the time of day
         del dataset.ContributingEquipmentSequence
     inherit(dataset, first(told))
-    return _encode(dataset, kind)
+    return encode(dataset, kind)
 
 
 def _leave_clock(dataset: Dataset, told: Told) -> None:
@@ -111,7 +111,8 @@ def _leave_clock(dataset: Dataset, told: Told) -> None:
             equipment.ContributionDateTime = date + time
 
 
-def _encode(dataset: Dataset, kind: Kind) -> Written:
+def encode(dataset: Dataset, kind: Kind) -> Written:
+    """Write a data set as a file (PS3.10), with what a query may ask of it."""
     syntax = dataset.file_meta.TransferSyntaxUID
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID

@@ -13,7 +13,7 @@ from models.prediction import Prediction, Refusal
 from models.volume import Volume
 from service.site import Device
 
-Kind = Literal["capture", "map", "seg", "sr", "sr-roi"]
+Kind = Literal["capture", "map", "seg", "sr", "sr-roi", "report"]
 Json = dict[str, Any]
 
 

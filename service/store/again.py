@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
 from service.store import queue
+from service.store.ehr_tables import Message
 from service.store.engine import lock
 from service.store.store import Store
 from service.store.tables import Case, Delivery, Job, Revision, RevisionInstance
@@ -41,8 +43,9 @@ def jobs_again(store: Store) -> int:
 
 
 def deliveries_again(store: Store, target: str = "") -> int:
-    """Queue every delivery that is quarantined or pauses, to one target or to all; return how many."""
-    return queue.retry(store, Delivery, where=Delivery.target == target if target else None)
+    """Queue every delivery and message that is quarantined or pauses, to one target or to all; return how many."""
+    found = queue.retry(store, Delivery, where=Delivery.target == target if target else None)
+    return found + queue.retry(store, Message, where=Message.target == target if target else None)
 
 
 def move_deliveries(store: Store, old: str, new: str) -> int:
@@ -59,13 +62,22 @@ def move_deliveries(store: Store, old: str, new: str) -> int:
             session.execute(update(Delivery).where(Delivery.id == row.id).values(
                 target=new, state="queued", attempts=0, not_before=0.0, claimed_by="", lease_until=0.0, finished_at=None))
             moved += 1
-    return moved
+        known = select(Message.key).where(Message.target == new)
+        session.execute(delete(Message).where(Message.target == old, Message.state != "done", Message.key.in_(known)),
+                        execution_options={"synchronize_session": False})
+        changed: Any = session.execute(update(Message).where(Message.target == old, Message.state != "done").values(
+            target=new, state="queued", attempts=0, not_before=0.0, claimed_by="", lease_until=0.0, finished_at=None),
+            execution_options={"synchronize_session": False})
+    return moved + int(changed.rowcount)
 
 
 def drop_deliveries(store: Store, target: str) -> int:
     """Give up what a target has not got yet, as when it is gone for good; return how many. The results stay here."""
     with store.session() as session:
         lock(session)
-        ids = session.scalars(select(Delivery.id).where(Delivery.target == target, Delivery.state != "done")).all()
-        session.execute(delete(Delivery).where(Delivery.id.in_(ids)))
-    return len(ids)
+        dropped = 0
+        for way in (Delivery, Message):
+            ids = session.scalars(select(way.id).where(way.target == target, way.state != "done")).all()
+            session.execute(delete(way).where(way.id.in_(ids)))
+            dropped += len(ids)
+    return dropped

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from service.store.ehr_tables import Message
 from service.store.engine import lock
 from service.store.facts import Written
 from service.store.filing import add_new, fit
@@ -27,7 +28,7 @@ _MODALITY = "00080060"
 class Failure:
     """A job or delivery that failed: quarantined, or queued to be tried again at ``not_before``."""
 
-    table: Literal["job", "delivery"]
+    table: Literal["job", "delivery", "message"]
     id: int
     state: str
     target: str  # "" for a job
@@ -94,8 +95,11 @@ def counts(store: Store) -> dict[str, Any]:
     unfinished = ("queued", "running")
     with store.reading() as session:
         deliveries: dict[str, dict[str, int]] = {}
-        for target, state, number in session.execute(_by(Delivery.target, Delivery.state)):
-            deliveries.setdefault(target, {})[state] = number
+        for way in (Delivery, Message):  # a target gets one or the other, or both
+            for target, state, number in session.execute(_by(way.target, way.state)):
+                states = deliveries.setdefault(target, {})
+                states[state] = states.get(state, 0) + number
+        oldest = [session.scalar(select(func.min(way.created_at)).where(way.state.in_(unfinished))) for way in (Delivery, Message)]
         return {
             "instances": session.scalar(select(func.count()).select_from(Instance).where(Instance.origin == "received")),
             "cases_waiting": session.scalar(select(func.count()).select_from(Case).where(Case.due_at.is_not(None))),
@@ -103,7 +107,7 @@ def counts(store: Store) -> dict[str, Any]:
             "results": {row[0]: row[1] for row in session.execute(_by(Result.status))},
             "deliveries": deliveries,
             "oldest_job_at": session.scalar(select(func.min(Job.created_at)).where(Job.state.in_(unfinished))),
-            "oldest_delivery_at": session.scalar(select(func.min(Delivery.created_at)).where(Delivery.state.in_(unfinished))),
+            "oldest_delivery_at": min((one for one in oldest if one is not None), default=None),
         }
 
 
@@ -114,9 +118,11 @@ def failures(store: Store, limit: int = 100) -> list[Failure]:
         jobs = select(Job).where(Job.state != "done", Job.reason != "").order_by(Job.state == "queued", Job.id)
         for job in session.scalars(jobs.limit(limit)):
             found.append(Failure("job", job.id, job.state, "", job.attempts, job.reason, job.not_before))
-        late = select(Delivery).where(Delivery.state != "done", Delivery.reason != "")
-        for one in session.scalars(late.order_by(Delivery.state == "queued", Delivery.id).limit(limit)):
-            found.append(Failure("delivery", one.id, one.state, one.target, one.attempts, one.reason, one.not_before))
+        for way in (Delivery, Message):
+            late = select(way.id, way.state, way.target, way.attempts, way.reason, way.not_before).where(
+                way.state != "done", way.reason != "").order_by(way.state == "queued", way.id)
+            name: Literal["delivery", "message"] = "delivery" if way is Delivery else "message"
+            found += [Failure(name, *row) for row in session.execute(late.limit(limit))]
     return sorted(found, key=lambda one: (one.state != "quarantined", one.table, one.id))[:limit]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sqlalchemy import select
 
 from service.store import queue
+from service.store.messages import Letter
 from service.store.store import Store
 from service.store.tables import Delivery, ResultObject
 
@@ -18,6 +19,7 @@ class Parcel:
 
     claim: queue.Claim
     sha256s: tuple[str, ...]
+    table: ClassVar[type[Delivery]] = Delivery
 
 
 def claim_parcel(store: Store, target: str, *, worker: str, lease_s: float) -> Parcel | None:
@@ -32,21 +34,21 @@ def claim_parcel(store: Store, target: str, *, worker: str, lease_s: float) -> P
     return Parcel(queue.claim_of(row), tuple(sha256s))
 
 
-def delivered(store: Store, parcel: Parcel) -> None:
+def delivered(store: Store, parcel: Parcel | Letter) -> None:
     """Record that the target has everything. Raises LostLease, which is no harm: another delivers the same objects again."""
     with store.session() as session:
-        queue.finish(session, Delivery, parcel.claim)
+        queue.finish(session, parcel.table, parcel.claim)
 
 
-def refused(store: Store, parcel: Parcel, reason: str, *, max_attempts: int) -> Literal["queued", "quarantined"]:
+def refused(store: Store, parcel: Parcel | Letter, reason: str, *, max_attempts: int) -> Literal["queued", "quarantined"]:
     """Record a failure of this one delivery: it waits, longer each time, and is quarantined after ``max_attempts``;
     0: never. Raises LostLease."""
-    return queue.fail(store, Delivery, parcel.claim, reason, max_attempts=max_attempts)
+    return queue.fail(store, parcel.table, parcel.claim, reason, max_attempts=max_attempts)
 
 
-def put_back(store: Store, parcel: Parcel, reason: str, *, pause_s: float = 0.0) -> None:
+def put_back(store: Store, parcel: Parcel | Letter, reason: str, *, pause_s: float = 0.0) -> None:
     """Return a delivery to its place, not counting the try: the target is down, not the delivery wrong. Raises LostLease.
 
     With ``pause_s`` others go first for so long.
     """
-    queue.put_back(store, Delivery, parcel.claim, reason, pause_s=pause_s)
+    queue.put_back(store, parcel.table, parcel.claim, reason, pause_s=pause_s)

@@ -1,4 +1,4 @@
-"""The queue: claim, lease, retry, quarantine; the same for jobs and deliveries, on SQLite and PostgreSQL.
+"""The queue: claim, lease, retry, quarantine; the same for jobs, deliveries and messages, on SQLite and PostgreSQL.
 
 A claim is a row whose (id, claimed_by, attempts) only its holder knows; ``claimed_by`` has a random part, so a holder
 whose lease ran out and was taken over can change nothing. The clocks of the machines must agree to within a lease.
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, true, update
 from sqlalchemy.orm import Session
 
+from service.store.ehr_tables import BulkJob, Message
 from service.store.errors import LostLease
 from service.store.store import Store
 from service.store.tables import Delivery, Job
@@ -24,8 +25,8 @@ FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
 AHEAD_S = 2 * LONGEST_PAUSE_S  # no pause is so long: a time further ahead was written before the clock was put back
 __all__ = ["Claim", "LostLease", "claim", "claim_of", "fail", "finish", "growing_pause_s", "put_back", "renew", "retry"]
-Row = TypeVar("Row", Job, Delivery)
-Leased = type[Job] | type[Delivery]
+Row = TypeVar("Row", Job, Delivery, Message, BulkJob)
+Leased = type[Job] | type[Delivery] | type[Message] | type[BulkJob]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Claim:
     claimed_by: str
 
 
-def claim_of(row: Job | Delivery) -> Claim:
+def claim_of(row: Job | Delivery | Message | BulkJob) -> Claim:
     """Return the proof of a row that ``claim`` gave."""
     return Claim(row.id, row.attempts, row.claimed_by)
 

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Delete, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
+from service.store import bulk
+from service.store.ehr_tables import DraftReport, ReportResult
 from service.store.engine import lock
 from service.store.filing import add_new
 from service.store.store import Store
@@ -81,7 +83,10 @@ def _remove(session: Session, uid: str) -> None:
     files = set(session.scalars(select(Instance.sha256).where(Instance.study_uid == uid)))
     files |= set(session.scalars(select(ResultObject.sha256).where(ResultObject.result_id.in_(results))))
     add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(files)])
+    drafts = select(DraftReport.id).where(DraftReport.study_uid == uid)
     steps: list[Delete] = [
+        delete(ReportResult).where(or_(ReportResult.result_id.in_(results), ReportResult.report_id.in_(drafts))),
+        delete(DraftReport).where(DraftReport.study_uid == uid),
         delete(Delivery).where(Delivery.result_id.in_(results)),
         delete(ResultObject).where(ResultObject.result_id.in_(results)),
         delete(Result).where(Result.revision_id.in_(revisions)),
@@ -112,7 +117,8 @@ def _list_orphans(store: Store, before: float) -> None:
 def _named(session: Session, files: set[str]) -> set[str]:
     """Return those files that a row names."""
     named = set(session.scalars(select(Instance.sha256).where(Instance.sha256.in_(files))))
-    return named | set(session.scalars(select(ResultObject.sha256).where(ResultObject.sha256.in_(files))))
+    named |= set(session.scalars(select(ResultObject.sha256).where(ResultObject.sha256.in_(files))))
+    return named | (bulk.files_named(session) & files)
 
 
 def _drop_files(store: Store) -> bool:

@@ -1,0 +1,41 @@
+"""The EHR side of one process: its house, its rooms, and the order in which they open and close."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+from service.cds_hooks.routes import CdsHooks
+from service.ehr_house import House
+from service.fhir.routes import Fhir
+from service.metrics import Metrics
+from service.monitoring.routes import Monitoring
+from service.reporting.routes import Reporting
+from service.scoring import Scoring
+from service.settings import Settings
+from service.site import read_site
+
+
+class Ehr:
+    """/fhir, /cds-services, remote monitoring and reports."""
+
+    def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics) -> None:
+        self.house = House(settings, read_site(settings.site), scoring, metrics)
+        fhir = Fhir(self.house)
+        monitoring = Monitoring(self.house, otherwise=fhir.batch)  # it comes first: a Bundle at the root may hold measurements
+        self.rooms = (monitoring, fhir, CdsHooks(self.house), Reporting(self.house))
+
+    def open(self) -> None:
+        """Open the store, then what each room needs. Raises StoreError saying what to do."""
+        self.house.open()
+        for room in self.rooms:
+            room.open()
+
+    def close(self) -> None:
+        """Let each room finish, then close the store."""
+        for room in reversed(self.rooms):
+            room.close()
+        self.house.close()
+
+    def routes(self) -> list[BaseRoute]:
+        """List the addresses of all rooms."""
+        return [route for room in self.rooms for route in room.routes()]
