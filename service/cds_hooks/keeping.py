@@ -1,0 +1,67 @@
+"""Keeping: cards that were shown are written down shortly after, many in one transaction, so that nobody waits for the disk.
+
+A process that dies loses what it showed in the last moment: feedback on those cards is taken all the same, as of unknown ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from service.ehr_house import House
+from service.logs import where
+from service.store.hooks import Shown, show_cards
+
+log = logging.getLogger("diaphane")
+EVERY_S = 0.5
+MOST_WAITING = 10_000  # a store that stays away must not fill the memory
+
+
+class Keeping:
+    """Writes cards down in a thread of its own."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._waiting: list[Shown] = []
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Begin."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._work, name="keep-cards")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.flush()
+
+    def add(self, cards: Sequence[Shown]) -> None:
+        """Take cards that are about to be shown."""
+        with self._lock:
+            self._waiting += cards[: max(0, MOST_WAITING - len(self._waiting))]
+
+    def flush(self) -> None:
+        """Write what waits now. A store in trouble is logged, and the cards wait for the next time."""
+        with self._writing:
+            with self._lock:
+                cards, self._waiting = self._waiting, []
+            if not cards:
+                return
+            try:
+                with self._house.store.session() as session:
+                    show_cards(session, cards, time.time())
+            except Exception as error:  # whatever it is, clinicians go on seeing their cards
+                log.error("cards could not be kept: %s", where(error))
+                self.add(cards)
+
+    def _work(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            self.flush()
