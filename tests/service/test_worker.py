@@ -21,9 +21,10 @@ from service.decode import Decoder, DecoderFailed
 from service.dicom.arrival import arrive_file
 from service.rules import Rule
 from service.settings import Settings
-from service.site import Site, Target
+from service.site import FhirServer, Site, Target
 from service.store import queue
 from service.store.cases import seal_due
+from service.store.ehr_tables import Message
 from service.store.errors import StoreError
 from service.store.inbox import receive
 from service.store.store import Store
@@ -104,6 +105,20 @@ def test_a_radiograph_ends_in_one_result_with_its_objects_and_one_delivery(bench
     evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     cited = {item.ReferencedSOPInstanceUID for series in evidence for item in series.ReferencedSOPSequence}
     assert f"{UID}.1.1" in cited
+
+
+def test_a_result_goes_to_the_record_too_where_the_site_names_a_fhir_target(bench: Bench) -> None:
+    bench.arrive(radiograph())
+    record = Target.model_validate({"name": "ehr", "kind": "fhir"})
+    site = Site(targets=[PACS, record], fhir_server=FhirServer(url="http://127.0.0.1:1/fhir"))
+    until_idle(Worker(bench.store, bench.shelf, site, bench.settings, "one", decoder=bench.decoder))
+    (delivery,) = bench.all(Delivery)
+    (message,) = bench.all(Message)
+    assert (delivery.target, message.target, message.kind, message.state) == ("pacs", "ehr", "fhir", "queued")
+    kinds = [entry["resource"]["resourceType"] for entry in message.content["entry"]]
+    assert {"DiagnosticReport", "Observation", "ImagingStudy", "Device", "Provenance"} == set(kinds)
+    reports = [entry["resource"] for entry in message.content["entry"] if entry["resource"]["resourceType"] == "DiagnosticReport"]
+    assert [report["status"] for report in reports] == ["preliminary"]
 
 
 def test_a_late_slice_makes_a_second_result_and_the_first_stays_as_it_was(bench: Bench) -> None:
