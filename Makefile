@@ -4,7 +4,7 @@ VENV := .venv
 DEMO := .venv-demo
 PIP := pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-pacs serve node test test-slow lint bench bench-pacs samples clean
+.PHONY: help demo demo-pacs serve node test test-slow lint bench bench-pacs bench-hooks words samples clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -49,6 +49,12 @@ bench: $(VENV)/.done ## Speed as ratios from one interleaved run; writes out/ben
 
 bench-pacs: $(VENV)/.done ## Load: ingest against Orthanc, and ten minutes at ten times a large hospital's peak.
 	$(VENV)/bin/python -m service bench-pacs
+
+bench-hooks: $(VENV)/.done ## Load: cards of CDS Hooks at 20 signed calls a second.
+	$(VENV)/bin/python -m service bench-hooks
+
+words: $(VENV)/.done ## Renew the catalogs of texts from the code.
+	$(VENV)/bin/python -m service.catalog
 
 samples: $(VENV)/.done ## Make data-samples/ again from the training split and the releases.
 	$(VENV)/bin/python -m training samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -22,7 +23,8 @@ SiteFile = Annotated[Path | None, typer.Option("--site", help="TOML file: peers,
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (node, listen, work, deliver, watch, send, route, status, retry, prune, conformance, demo_pacs, bench_pacs):
+    for command in (node, listen, work, deliver, watch, send, route, status, retry, prune, conformance, demo_pacs, bench_pacs,
+                    bench_hooks):
         app.command()(command)
 
 
@@ -186,10 +188,18 @@ def prune(
     store: Folder = None,
 ) -> None:
     """Delete old studies with their results from the store. What is unfinished or undelivered stays."""
+    from service.store.bulk import prune_bulk
+    from service.store.hooks import forget_cards
     from service.store.ledger import prune as prune_store
+    from service.store.messages import prune_messages
 
     settings, _ = _ready(store=store)
-    typer.echo(f"{prune_store(_open(settings, there=True), older_than_s=days * 86_400)} studies were deleted.")
+    opened, older_than_s = _open(settings, there=True), days * 86_400
+    typer.echo(f"{prune_store(opened, older_than_s=older_than_s)} studies were deleted.")
+    typer.echo(f"{prune_bulk(opened, older_than_s)} bulk jobs were deleted.")
+    typer.echo(f"{prune_messages(opened, older_than_s)} delivered messages were deleted.")
+    with opened.session() as session:
+        forget_cards(session, time.time() - older_than_s)
 
 
 def conformance(*, site: SiteFile = None) -> None:
@@ -228,6 +238,19 @@ def bench_pacs(
 
     raise typer.Exit(run(seconds=seconds, quick=quick, parts=part, studies_per_h=studies_per_h, images_per_study=images_per_study,
                          side_px=side_px, workers=workers, out=out))
+
+
+def bench_hooks(
+    *,
+    seconds: Annotated[float, typer.Option(help="Length of the run.", min=1)] = 60.0,
+    per_s: Annotated[float, typer.Option(help="Calls a second, sent on time even when earlier ones wait.", min=1)] = 20.0,
+    processes: Annotated[int, typer.Option(help="Processes of the service.", min=1)] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("out"),
+) -> None:
+    """Measure CDS Hooks: signed calls at a steady rate to a service that was started for it."""
+    from service.bench.hooks import run
+
+    raise typer.Exit(run(seconds=seconds, per_s=per_s, processes=processes, out=out))
 
 
 def _ready(**given: Any) -> tuple[Settings, Site]:

@@ -102,6 +102,8 @@ def send(client: httpx.Client, samples: Path, name: str, wanted: dict[str, Any],
     """Send one sample and read its answer."""
     path = samples / name
     body, media_type = (_zip(path), "application/zip") if path.is_dir() else (path.read_bytes(), _type(path))
+    if "url" in wanted:
+        return _department(client, name, body, wanted, language)
     record = media_type == "application/fhir+json"
     url, query = ("/v1/records", {"picture": "png"}) if record else ("/v1/images", {"heatmap": "png"})
     if record and "model" in wanted:  # every risk model reads every record: show the one the record was made for
@@ -117,6 +119,22 @@ def send(client: httpx.Client, samples: Path, name: str, wanted: dict[str, Any],
     picture = base64.b64decode(result["picture"]) if result["picture"] else None
     return Line(name, f"{result['model']} {result['version']}", result["status"], headline(result), reason(result),
                 result["timings_ms"].get("total", 0.0), as_expected(result, wanted), picture)
+
+
+def _department(client: httpx.Client, name: str, body: bytes, wanted: dict[str, Any], language: str) -> Line:
+    """Send a whole department and say what it will need."""
+    answer = client.post(wanted["url"], params={"picture": "png", "language": language}, content=body,
+                         headers={"content-type": "application/json"})
+    if answer.status_code != 200:
+        problem = answer.json()
+        return Line(name, "", "error", f"{problem['status']} {problem['code']}", problem["detail"], 0.0, as_expected=False)
+    found = answer.json()
+    said = "\n".join(f"{one['label']} {one['median']} ({one['bands'][-1]['low']} to {one['bands'][-1]['high']})"
+                     for one in found["outlooks"])
+    model, _, version = found["model"].rpartition("-")
+    why = f"{found['scored']} of {found['present']} present scored; next month {found['forecast']['median']:.0f} attendances"
+    return Line(name, f"{model} {version}", "scored", said, why, found["timings_ms"]["total"],
+                wanted["status"] == "scored" and not found["left_out"], base64.b64decode(found["picture"]))
 
 
 def as_expected(result: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ import time
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.fhir.problems import respond_problem
 from service.logs import where
 from service.metrics import Metrics
 from service.problem import from_exception, problem_of, respond
@@ -45,6 +46,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        answer = respond_problem if scope["path"] == "/fhir" or scope["path"].startswith("/fhir/") else respond
         passing = _Passing(receive, send, _limit_of(scope, self.settings), self)
         probe = scope["path"] in _PROBES
         self.running += not probe
@@ -52,8 +54,8 @@ class Guard:
         try:
             code, detail = self._refused(scope, passing.limit, probe)
             if code:
-                await respond(problem_of(code, detail), retry_after_s=1 if code in _RETRY else None,
-                              close=code == "body_too_large")(scope, receive, passing.send)
+                await answer(problem_of(code, detail), retry_after_s=1 if code in _RETRY else None,
+                             close=code == "body_too_large")(scope, receive, passing.send)
             else:
                 await self.app(scope, passing.receive, passing.send)
         except ClientDisconnect:
@@ -61,7 +63,7 @@ class Guard:
         except Exception as error:
             log.error("unexpected %s", where(error))
             if not passing.status:
-                await respond(from_exception(error))(scope, receive, passing.send)
+                await answer(from_exception(error))(scope, receive, passing.send)
         finally:
             self.running -= not probe
             self.held_bytes -= passing.held
@@ -70,7 +72,7 @@ class Guard:
         if passing.over:
             problem = _OVER[passing.over]
             passing.over = ""
-            await respond(problem, retry_after_s=1 if problem.code in _RETRY else None, close=True)(
+            await answer(problem, retry_after_s=1 if problem.code in _RETRY else None, close=True)(
                 scope, receive, passing.send)
         self._count(scope, passing.status, time.perf_counter() - started)
 

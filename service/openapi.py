@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from models.manifest import Manifest
 from service import answers
+from service.department import DepartmentAnswer, DepartmentBody, DepartmentQuery
 from service.images import ImagesQuery
 from service.intake import ACCEPTED
 from service.problem import MEDIA_TYPE, PROBLEMS, Problem
@@ -18,7 +19,8 @@ from service.records import RecordsQuery
 JSON = "application/json"
 FHIR = "application/fhir+json"
 _ANSWERS: tuple[type[BaseModel], ...] = (
-    answers.ImagesAnswer, answers.RecordAnswer, answers.ModelsAnswer, answers.ModelLine, Manifest, Problem,
+    answers.ImagesAnswer, answers.RecordAnswer, answers.ModelsAnswer, answers.ModelLine, DepartmentAnswer, DepartmentBody, Manifest,
+    Problem,
 )
 _OBJECT = {"schema": {"type": "object"}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -61,6 +63,13 @@ def _paths() -> dict[str, Any]:
             "parameters": _query(RecordsQuery),
             "requestBody": {"required": True, "content": {FHIR: _OBJECT, JSON: _OBJECT}},
             "responses": _responses("RecordAnswer", "What every risk model says."),
+        }},
+        "/v1/department": {"post": {
+            "summary": "Say how many of those present will need what: everyone as a FHIR R4 Bundle or as probabilities.",
+            "parameters": _query(DepartmentQuery),
+            "requestBody": {"required": True,
+                            "content": {JSON: {"schema": {"$ref": "#/components/schemas/DepartmentBody"}}}},
+            "responses": _responses("DepartmentAnswer", "The distributions, who could not be scored, and the trend."),
         }},
         "/v1/models": {"get": {"summary": "List the releases.",
                                "responses": _responses("ModelsAnswer", "The releases.")}},

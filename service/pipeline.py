@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -86,6 +87,16 @@ def choose(case: Volume | Record, shelf: Shelf, name: str = AUTO) -> list[tuple[
         return [(model, None) for model in shelf.for_record()]
     looked = shelf.for_series(case.header)
     return [(model, refusal) for model, refusal in looked if refusal is None] or looked
+
+
+def meant_for(manifest: Manifest, record: Record) -> bool:
+    """Tell whether a release that was not named may speak of a record.
+
+    One that counts the kind of intensive care unit was made for stays there: of another stay, such as an emergency visit, it
+    could compute a score that means nothing.
+    """
+    counts_unit = any(feature.params.get("code") == "icu_type" for feature in manifest.features)
+    return not counts_unit or not math.isnan(record.static.get("icu_type", math.nan))
 
 
 def worth_telling(outcomes: list[Outcome]) -> list[Outcome]:

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from models.prediction import Prediction
-from models.read_fhir import read_fhir
+from models.errors import UnusableInput
+from models.model import Model
+from models.prediction import Prediction, Refusal
+from models.read_fhir import parse, read_bundle, record_of
 from models.shelf import Shelf
 from service import answers
 from service.asked import Asked
-from service.pipeline import Wanted, run
+from service.pipeline import AUTO, Outcome, Wanted, meant_for, named, run, worth_telling
 from service.problem import ProblemError
 from service.scoring import Stop
 
@@ -41,12 +43,10 @@ def answer_record(asked: Asked[RecordsQuery], shelf: Shelf, stop: Stop) -> bytes
         raise ProblemError("unsupported_media_type", f"Send one of {', '.join(ACCEPTED)}.")
     if not asked.body:
         raise ProblemError("empty_body", "Send a FHIR R4 Bundle as the body.")
-    record = read_fhir(asked.body)
-    stop.check()
-    outcomes = run(record, shelf, Wanted(model=query.model, moment=query.moment, picture=query.picture == "png",
-                                         language=query.language))
-    if not outcomes:
+    models = shelf.for_record() if query.model == AUTO else [named(shelf, query.model)]
+    if not models:
         raise ProblemError("nothing_to_score", "No risk model is released here; GET /v1/models lists what is.")
+    outcomes = worth_telling(_outcomes(parse(asked.body), models, shelf, query, stop))
     for outcome in outcomes:
         asked.metrics.count(outcome.model.id, outcome.result.status, outcome.reason, outcome.seconds)
     scored = any(isinstance(outcome.result, Prediction) for outcome in outcomes)
@@ -56,3 +56,30 @@ def answer_record(asked: Asked[RecordsQuery], shelf: Shelf, stop: Stop) -> bytes
         timings_ms={"total": round((time.perf_counter() - began) * 1000, 3)},
     )
     return answer.model_dump_json().encode()
+
+
+def _outcomes(content: object, models: list[Model], shelf: Shelf, query: RecordsQuery, stop: Stop) -> list[Outcome]:
+    """Score with each model what it looks at: the stay, or for one that follows people at home everything.
+
+    Raises UnusableInput when none of the models can be given what it looks at.
+    """
+    outcomes: list[Outcome] = []
+    unusable: UnusableInput | None = None
+    for needs_stay in (True, False):
+        asked = [model for model in models if model.manifest.needs_encounter is needs_stay]
+        if not asked:
+            continue
+        try:
+            record = record_of(content) if needs_stay else read_bundle(content, encounter=None, strict=True).record
+        except UnusableInput as error:
+            unusable = unusable or error
+            continue
+        for model in asked:
+            if query.model == AUTO and len(asked) > 1 and not meant_for(model.manifest, record):
+                continue
+            stop.check()
+            outcomes += run(record, shelf, Wanted(model=model.id, moment=query.moment, picture=query.picture == "png",
+                                                  language=query.language))
+    if unusable and (not outcomes or all(isinstance(one.result, Refusal) for one in outcomes)):
+        raise unusable
+    return outcomes

@@ -139,6 +139,7 @@ class IdentityRules(_Part):
     """Which national identities are taken: those of real people, or those of tests. Never both."""
 
     accept: Literal["production", "test"] = "test"
+    issuers: dict[str, str] = {}  # what the images call an issuer of local identifiers → the system of the same in the record
 
 
 class Organisation(_Part):

@@ -18,6 +18,7 @@ from models.errors import BrokenModel, UnusableInput
 from models.model import Model
 from service import answers, pages
 from service.asked import Asked
+from service.department import DepartmentQuery, answer_department
 from service.guard import ELSEWHERE, new_request_id
 from service.images import ImagesQuery, answer_images
 from service.metrics import CONTENT_TYPE, Metrics
@@ -27,6 +28,7 @@ from service.records import RecordsQuery, answer_record
 from service.scoring import Scoring
 from service.settings import Settings
 from service.store.errors import StoreError
+from service.words import language_of, of_problem
 
 if TYPE_CHECKING:
     from service.dicom.routes import DicomWeb  # brings the store and its libraries, which only a house with a PACS needs
@@ -52,6 +54,7 @@ class Web:
                 Route("/", self.front, methods=["GET"]),
                 Route("/v1/images", self.images, methods=["POST"]),
                 Route("/v1/records", self.records, methods=["POST"]),
+                Route("/v1/department", self.department, methods=["POST"]),
                 Route("/v1/models", self.models, methods=["GET"]),
                 Route("/v1/models/{model}", self.model, methods=["GET"]),
                 Route("/v1/models/{model}/card", self.card, methods=["GET"]),
@@ -72,6 +75,10 @@ class Web:
     async def records(self, request: Request) -> Response:
         """Score one stay."""
         return await self._score(request, RecordsQuery, answer_record)
+
+    async def department(self, request: Request) -> Response:
+        """Sum up a department."""
+        return await self._score(request, DepartmentQuery, answer_department)
 
     async def _score(self, request: Request, kind: type[Q], work: Callable[..., bytes]) -> Response:
         query = query_of(request, kind)
@@ -169,9 +176,11 @@ async def elsewhere(request: Request) -> Response:
     return response
 
 
-async def on_problem(_: Request, error: Exception) -> Response:
+async def on_problem(request: Request, error: Exception) -> Response:
     """Answer what was raised on purpose, and by accident: that is raised again, and the Guard logs it."""
-    return respond(from_exception(error), retry_after_s=getattr(error, "retry_after_s", None))
+    problem, language = from_exception(error), language_of(request.headers.get("accept-language"), "en")
+    said = {"title": of_problem(language, problem.title), "detail": of_problem(language, problem.detail)}
+    return respond(problem.model_copy(update=said), retry_after_s=getattr(error, "retry_after_s", None))
 
 
 def _json(answer: BaseModel) -> Response:

@@ -26,16 +26,18 @@ from models.shelf import Shelf
 from models.volume import Volume
 from service.decode import Decoder, DecoderFailed
 from service.dicom import performer
-from service.dicom.told import Decline, NotAssessed, Told
+from service.dicom.told import Decline, NotAssessed, Told, Written
 from service.dicom.write import write
+from service.fhir.write_report import report_bundle
 from service.leash import Leash
 from service.logs import where
 from service.pipeline import NOT_MEANT, Outcome, worth_telling
+from service.reporting.of_told import presented_of
 from service.routing import Route, facts_of, route
 from service.serve import return_memory
 from service.settings import Settings
 from service.site import Site
-from service.store import desk, queue
+from service.store import desk, messages, queue
 from service.store.cases import seal_due
 from service.store.desk import Sealed
 from service.store.errors import LostLease, StoreError
@@ -44,7 +46,6 @@ from service.store.store import Store
 from service.store.tables import Job
 
 log = logging.getLogger("diaphane")
-NO_MODEL = "none"
 IDLE_S = 0.2
 PASSING = frozenset(("full", "unreachable", "unwritable", "closed"))  # of StoreError: the trouble is not this job's
 LONGEST_JOB_S = 3600.0  # the decoder has a limit of its own; a graph that runs for so long hangs
@@ -143,13 +144,18 @@ class Worker:
         written = [(one, write(one) if self._sent(one, decided) else []) for one in told]
         self.store.objects.put_many([each.data for _, objects in written for each in objects])
         targets = list(decided.targets) if decided else [target.name for target in self.site.targets]
+        records = [target.name for target in self.site.targets if target.kind == "fhir" and target.name in targets]
+        images = [name for name in targets if name not in records]
+        bundles = [self._bundle(one, objects) if records and objects else {} for one, objects in written]
         with self.store.session() as session:
-            for one, objects in written:
+            for (one, objects), bundle in zip(written, bundles, strict=True):
                 save_result(
-                    session, job.revision_id, model=one.manifest.id if one.manifest else NO_MODEL, status=_status(one),
-                    reason=_reason(one), summary=_summary(one), objects=objects, targets=targets if objects else [],
-                    priority=job.priority,
+                    session, job.revision_id, model=one.model, status=_status(one), reason=_reason(one),
+                    summary=_summary(one), objects=objects, targets=images if objects else [], priority=job.priority,
                 )
+                for name in records if bundle else ():
+                    key = messages.key_of("imaging", str(job.revision_id), one.model)
+                    messages.add(session, target=name, kind="fhir", key=key, content=bundle, priority=job.priority)
             queue.finish(session, Job, claim, state=state, reason=reason)
 
     def _failed(self, claim: queue.Claim, job: Sealed, error: Exception) -> None:
@@ -206,6 +212,12 @@ class Worker:
             revision=job.revision, made_at=datetime.fromtimestamp(job.sealed_at, UTC).astimezone(self.site.device.zone),
             device=self.site.device,
         )
+
+    def _bundle(self, told: Told, objects: Sequence[Written]) -> dict[str, Any]:
+        """Return the result as FHIR, with the draft of its report."""
+        accept = self.site.identity.accept
+        pages = presented_of(told, accept=accept, institution=self.site.organisation.name)
+        return report_bundle(told, objects, accept=accept, presented=pages)
 
     def _sent(self, told: Told, decided: Route | None) -> bool:
         unfit = isinstance(told.result, NotAssessed) and told.result.status == "unfit"
