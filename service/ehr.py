@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from service import queues
 from service.cds_hooks.routes import CdsHooks
 from service.ehr_house import House
 from service.fhir.routes import Fhir
@@ -13,6 +14,8 @@ from service.reporting.routes import Reporting
 from service.scoring import Scoring
 from service.settings import Settings
 from service.site import read_site
+from service.store.ledger import counts
+from service.store.monitoring import states
 
 
 class Ehr:
@@ -35,6 +38,11 @@ class Ehr:
         for room in reversed(self.rooms):
             room.close()
         self.house.close()
+
+    def queues(self) -> bytes:
+        """Give the lengths of the queues and the number of people followed for /metrics."""
+        store = self.house.store
+        return queues.text({**counts(store), "watched": states(store)})
 
     def routes(self) -> list[BaseRoute]:
         """List the addresses of all rooms."""

@@ -23,6 +23,9 @@ def text(found: dict[str, Any], now: float | None = None) -> bytes:
     for target, states in found["deliveries"].items():
         for state, number in states.items():
             deliveries.labels(target, state).set(number)
+    watched = gauge("watched", "People followed at home, by state of what is watched.", "state")
+    for state, number in found.get("watched", {}).items():
+        watched.labels(state).set(number)
     for name, at in (("oldest_job", found["oldest_job_at"]), ("oldest_delivery", found["oldest_delivery_at"])):
         gauge(f"{name}_seconds", "Age of the oldest that waits or runs; 0 when none does.").set(max(0.0, moment - at) if at else 0)
     return generate_latest(registry)

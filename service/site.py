@@ -18,12 +18,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from service.outbound.address import BadAddress, read_address
 from service.rules import NUMBERS, Condition, Rule, Span
 from service.settings import SettingsError
 
 # PS3.5 table 6.2-1: 16 characters, no backslash, no blank at either end
 AETitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Mailbox = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,190}$")]
 
 
 class _Part(BaseModel):
@@ -111,6 +113,16 @@ class FhirServer(_Part):
     timeout_s: float = Field(10.0, gt=0)
     push: bool = False
 
+    @field_validator("url", "token_url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        try:
+            if url:
+                read_address(url)
+        except BadAddress:
+            raise ValueError("must be an address such as https://fhir.example.org/r4, with a port that exists") from None
+        return url
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.auth == "token" and not self.token.get_secret_value():
@@ -149,6 +161,7 @@ class Organisation(_Part):
     finess: str = Field("", pattern=r"^([0-9AB]{9})?$")  # FINESS of the legal entity
     address: str = ""
     telecom: str = ""
+    sector: Literal["SA01", "SA02", "SA03", "SA04", "SA07", "SA08"] = "SA01"  # TRE_R02: SA01 public, SA04 private hospital, SA08 practice
     oid: str = Field("", pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$")  # root of the ids it gives, its IPP among them
 
 
@@ -160,6 +173,9 @@ class Mllp(_Part):
     message: Literal["ORU_R01", "MDM_T02"] = "MDM_T02"
     receiving_application: str = Field("PFI", max_length=180)
     receiving_facility: str = Field("", max_length=180)
+    dmp: bool = False  # ask the hospital's platform to put them into the national record (DMP): needs a qualified INS
+    patient: bool = False  # and to mail them to the patient's own secure mailbox
+    recipients: list[Mailbox] = []  # and to these, of health professionals (MSSanté)
     timeout_s: float = Field(30.0, gt=0)
     tls: bool = False
     tls_ca: Path | None = None

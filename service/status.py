@@ -13,8 +13,10 @@ from rich.table import Table
 from service.site import Site
 from service.store.again import deliveries_again, jobs_again
 from service.store.ledger import Failure, counts, failures
+from service.store.monitoring import states
 from service.store.store import Store
 
+_WATCHED = {"calm": "without an alert", "alert": "with a standing alert", "no_data": "of whom nothing comes any more"}
 STATES = ("queued", "running", "done", "quarantined")
 
 
@@ -23,10 +25,13 @@ def show(store: Store, site: Site, *, as_json: bool = False, console: Console | 
     found, failed = counts(store), failures(store)
     console = console or Console()
     if as_json:
-        console.print_json(json.dumps({**found, "failures": [asdict(one) for one in failed]}))
+        console.print_json(json.dumps({**found, "watched": states(store), "failures": [asdict(one) for one in failed]}))
         return
     console.print(_held(found))
     console.print(_queues(found, site))
+    if watched := states(store):
+        told = ", ".join(f"{number} {_WATCHED.get(state, state)}" for state, number in watched.items())
+        console.print(f"Followed at home: {told}.")
     console.print(_failures(failed) if failed else "Nothing has failed.")
     if any(one.state == "quarantined" for one in failed):
         console.print("`python -m service retry` tries what is quarantined again.")

@@ -123,7 +123,8 @@ class Web:
 
     async def counts(self, _: Request) -> Response:
         """Give the counters, and where there is a store the length of its queues."""
-        queues = await run_in_threadpool(self.dicomweb.queues) if self.dicomweb else b""
+        with_store = self.ehr or self.dicomweb
+        queues = await run_in_threadpool(with_store.queues) if with_store else b""
         return PlainTextResponse(self.metrics.text() + queues, media_type=CONTENT_TYPE)
 
     def _named(self, request: Request) -> Model:
