@@ -61,11 +61,21 @@ def explain(
 def strongest(
     contributions: tuple[Contribution, ...], *, up: int = 5, down: int = 3
 ) -> tuple[list[Contribution], list[Contribution]]:
-    """Return what is shown, the strongest ``up`` that raise and ``down`` that lower the score, and all the rest."""
-    ordered = sorted(contributions, key=lambda part: part.logit)
-    raising = [part for part in ordered if part.logit > 0][-up:][::-1]
-    shown = [*raising, *[part for part in ordered if part.logit < 0][:down]]
-    return shown, [part for part in ordered if part not in shown]
+    """Return the ``up + down`` largest parts and all the rest; shown are what raises the score, then what lowers it.
+
+    The largest whichever way they point: eight that raise by a hair would hide what lowers most. Where all of them point
+    one way, the last gives its place to the largest of the other, so that a reader sees what speaks against.
+    """
+    ordered = sorted(contributions, key=lambda part: -abs(part.logit))
+    count = up + down
+    shown, rest = ordered[:count], ordered[count:]
+    signs = {part.logit > 0 for part in shown if part.logit}
+    against = next((part for part in rest if part.logit and (part.logit > 0) not in signs), None)
+    if against is not None and len(signs) == 1 and count > 1:
+        rest = [shown[-1], *(part for part in rest if part is not against)]
+        shown = [*shown[:-1], against]
+    raising = [part for part in shown if part.logit > 0]
+    return [*raising, *(part for part in shown if part.logit <= 0)], rest
 
 
 def _by_measurement(

@@ -129,7 +129,7 @@ def risk_png(result: Result, *, language: Language = "fr") -> bytes:
                                lines=len(result.findings))
     height = float(figure.get_size_inches()[1])
     bottom = (1.75 + LINE_INCH * (len(result.findings) - 1)) / height  # room for the axis above the text
-    figure.subplots_adjust(left=0.38, bottom=bottom, hspace=0.45)
+    figure.subplots_adjust(left=0.38, bottom=bottom, hspace=0.3)
     panels = [first]
     if len(explained) > 1:
         figure.delaxes(first)
@@ -305,7 +305,8 @@ def _part_label(part: Contribution, language: Language) -> str:
         return label
     if part.value_text:
         return f"{label}\n{part.value_text_fr if language == 'fr' else part.value_text}"
-    text = f"{label}\n{_number(part.value, 1, language)} {_unit(part.unit, language)}".rstrip()
+    digits = 0 if part.value.is_integer() else 1
+    text = f"{label}\n{_number(part.value, digits, language)} {_unit(part.unit, language)}".rstrip()
     low, high = part.reference_low, part.reference_high
     if low is not None and high is not None:
         span = f"{_number(low, 1, language)}–{_number(high, 1, language)}"
@@ -329,6 +330,8 @@ def _colon(language: Language) -> str:
 def _unit(ucum: str, language: Language) -> str:
     """Return a UCUM unit as the ward writes it."""
     known = WORDS["units"].get(ucum)
+    if known is None and ucum.startswith("{"):  # a count: what is counted stands in the label
+        return ""
     return str(known[language]) if known else ucum
 
 

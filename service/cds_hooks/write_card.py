@@ -20,7 +20,7 @@ from service.cds_hooks.ignored import ignored_lines
 from service.cds_hooks.markdown import bullets, joined, one_line, plain, section, table
 from service.fhir.assessed import Assessed
 from service.fhir.datatypes import OURS
-from service.fhir.write_contributions import direction_words, parts_of, range_words, value_words
+from service.fhir.write_contributions import direction_words, others_words, parts_of, range_words, value_words
 from service.flags import flag_text
 from service.refusals import advice_text, named, reason_in, reason_text
 from service.store.hooks import Shown
@@ -219,7 +219,7 @@ def _reasons(assessed: Assessed, result: Prediction, finding: Finding) -> str:
         words = [f"{say(language, RISKS[word])} ≥ {percent(language, limit, _digits(limit))}" for word, limit in output.bands.items()]
         told += "\n\n" + plain(say(language, "Words for the risk: {words}.", words=", ".join(words)))
     shown, others = strongest(tuple(part for part in parts if part.value is not None or not part.missing))
-    more = say(language, "Other measurements, each weaker: {count}", count=len(others)) if others else ""
+    more = others_words([*others, *(part for part in parts if part.value is None and part.missing)], language)
     unknown = [in_words(language, part.label, part.label_fr) for part in parts if part.missing]
     if len(unknown) > MOST_UNKNOWN:
         unknown = [*unknown[:MOST_UNKNOWN], "…"]

@@ -7,7 +7,10 @@ sum: starting point + all contributions = score.
 
 from __future__ import annotations
 
-from models.explain.additive import strongest
+import math
+from collections.abc import Sequence
+
+from models.explain.additive import MAX_EXPONENT, strongest
 from models.prediction import Contribution, Finding, Prediction
 from service.fhir.assessed import Assessed
 from service.fhir.codes import ours
@@ -121,8 +124,16 @@ def reasons_table(parts: tuple[Contribution, ...], language: Language) -> str:
          direction_words(part, language)]
         for part in shown
     ]
-    more = say(language, "Other measurements, each weaker: {count}", count=len(others)) if others else ""
-    return table(head, rows) + paragraph(more)
+    return table(head, rows) + paragraph(others_words(others, language))
+
+
+def others_words(others: Sequence[Contribution], language: Language) -> str:
+    """Say what all that is not shown does together; nothing when nothing is left."""
+    if not others:
+        return ""
+    together = math.exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, sum(part.logit for part in others))))
+    factor = number(language, together, 2)
+    return say(language, "All other measurements together, {count}: × {factor}", count=len(others), factor=factor)
 
 
 def _component(part: Contribution, language: Language) -> Json:

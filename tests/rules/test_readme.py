@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.bench import report
+from service.bench import hooks, report
 from training import readme
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,10 @@ def test_speed_is_that_of_the_committed_bench() -> None:
 
 def test_load_is_that_of_the_committed_bench() -> None:
     assert report.bars() == part("load")
+
+
+def test_cards_are_those_of_the_committed_bench() -> None:
+    assert report.bars(hooks.RESULTS) == part("cards")
 
 
 def test_every_picture_and_page_it_points_to_is_here() -> None:

@@ -62,9 +62,25 @@ def test_odds_multiplier_is_the_exponential_and_never_overflows(risk: Model) -> 
     assert [part.odds_multiplier for part in parts] == pytest.approx([exp(part.logit) for part in parts])
 
 
-def test_the_strongest_are_five_up_and_three_down_and_nothing_is_lost() -> None:
-    parts = tuple(Contribution(f"t{v}", "", "", None, "", v / 10, 1.0, False) for v in range(-6, 9))
+def parts_of(*logits: float) -> tuple[Contribution, ...]:
+    return tuple(Contribution(f"t{v}", "", "", None, "", v, 1.0, False) for v in logits)
+
+
+def test_the_eight_largest_are_shown_whichever_way_they_point() -> None:
+    shown, rest = strongest(parts_of(0.01, 0.02, 0.03, 0.04, 0.05, -0.9, -0.8, -0.7, -0.6, -0.5))
+    assert [part.logit for part in shown] == [0.05, 0.04, 0.03, -0.9, -0.8, -0.7, -0.6, -0.5]
+    assert max(abs(part.logit) for part in rest) < min(abs(part.logit) for part in shown)
+
+
+def test_what_speaks_against_is_shown_even_when_it_is_small() -> None:
+    shown, rest = strongest(parts_of(*[v / 10 for v in range(1, 11)], -0.01))
+    assert [part.logit for part in shown] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, -0.01]
+    assert [part.logit for part in rest] == [0.3, 0.2, 0.1]
+
+
+def test_nothing_is_lost_between_what_is_shown_and_the_rest() -> None:
+    parts = parts_of(*[v / 10 for v in range(-6, 9)])
     shown, rest = strongest(parts)
-    assert [part.logit for part in shown] == [0.8, 0.7, 0.6, 0.5, 0.4, -0.6, -0.5, -0.4]
+    assert len(shown) == 8
     assert sum(part.logit for part in [*shown, *rest]) == pytest.approx(sum(part.logit for part in parts))
     assert strongest(()) == ([], [])
