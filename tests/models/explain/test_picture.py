@@ -97,7 +97,7 @@ def test_risk_shows_parts_with_value_range_and_direction(models: dict[str, Model
     png = risk_png(result, language="fr")
     assert pixels(png).shape[1] > 600
     assert "Créatinine, dernière\n3,1 mg/dL (réf. 0,6–1,2), élevé" in written
-    assert "Âge\n80,0 ans" in written
+    assert "Âge\n80 ans" in written
     assert "Glasgow, minimum\nnon mesuré" in written
     assert [text for text in written if text.startswith("▲ cotes × ")]
 
