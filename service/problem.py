@@ -38,6 +38,8 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "workitem_exists": (409, "There is such a workitem already"),
     "workitem_state": (409, "The workitem is not in a state for this"),
     "other_person": (409, "Image and record are not known to be of one person"),
+    "report_not_validated": (409, "The report is not validated"),
+    "report_not_sendable": (409, "The report must not leave as a document"),
     "report_changed": (412, "The report was changed meanwhile"),
     "data_needed": (412, "Data are missing"),
     "body_too_large": (413, "The body is too large"),

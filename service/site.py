@@ -161,7 +161,7 @@ class Organisation(_Part):
     finess: str = Field("", pattern=r"^([0-9AB]{9})?$")  # FINESS of the legal entity
     address: str = ""
     telecom: str = ""
-    sector: Literal["SA01", "SA02", "SA03", "SA04", "SA07", "SA08"] = "SA01"  # TRE_R02: SA01 public, SA04 private hospital, SA08 practice
+    sector: Literal["SA01", "SA02", "SA03", "SA04", "SA07", "SA08"] = "SA01"  # TRE_R02: 01 public, 04 private, 08 practice
     oid: str = Field("", pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$")  # root of the ids it gives, its IPP among them
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from service.fhir.push import fhir_outlets
+from service.hl7v2.mllp import mllp_outlets
 from service.outbound.outlet import Outlet
 from service.site import Site
+from service.xdm.folder import xdm_outlets
 
 SENDERS: dict[str, Callable[[Site], list[Outlet]]] = {
     "fhir": fhir_outlets,
+    "mllp": mllp_outlets,
+    "xdm": xdm_outlets,
 }
 
 

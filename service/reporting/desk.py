@@ -24,6 +24,7 @@ from service.dicom.uids import uid_of
 from service.dicom.write_pdf import Pages, write_pdf
 from service.ehr_house import House
 from service.identity import Mismatch, Person, mismatch_text, same_person
+from service.outbound.validated import outgoing, sends
 from service.persons import person_of_patient, write_patient
 from service.problem import ProblemError
 from service.reporting.draft import draft
@@ -33,7 +34,7 @@ from service.reporting.report import SECTIONS, Draft, Section, SectionName, Sent
 from service.reporting.study import Study, StudyResult, study_of
 from service.reporting.validated import NotValidated, Professional, ValidatedReport
 from service.store import reports
-from service.store.reports import CaseImages, StaleReport, Version
+from service.store.reports import CaseImages, Outgoing, StaleReport, Version
 from service.words import Language, as_language, say
 
 log = logging.getLogger("diaphane")
@@ -141,16 +142,23 @@ class Desk:
         if not held.draft.section("conclusion").sentences:
             raise ProblemError("bad_report", "A report must have a conclusion before it is validated, found none. Write one.")
         validated = Version("validated", held.draft.language, content, author, time.time(), held.draft.results)
-        self._add(held, [validated])
+        sent = outgoing(self.site, self._report(self._after(held, validated))) if sends(self.site) else ()
+        self._add(held, [validated], sent)
         return self.current(study_uid, language)
 
     def validated(self, study_uid: str) -> ValidatedReport:
         """Return the validated report of a study as documents need it. Raises NotValidated when its last version is not one."""
         held = self.current(study_uid, self.site.device.language)
-        if held.draft.state != "validated" or held.professional is None:
+        if held.draft.state != "validated":
             raise NotValidated("The last version of this report must be validated, found one that is not. A professional does it.")
-        before = [one.number for one in held.versions[:-1] if one.state == "superseded"]
-        study, root, number = held.study, self.site.device.uid_root, held.draft.number
+        return self._report(held)
+
+    def _report(self, held: Held) -> ValidatedReport:
+        """Make what documents need of a version that is validated."""
+        if held.professional is None:
+            raise NotValidated("The last version of this report must be validated, found one that is not. A professional does it.")
+        before = [one.number for one in held.versions[:-1] if one.state in ("superseded", "validated")]
+        study, root, number, study_uid = held.study, self.site.device.uid_root, held.draft.number, held.draft.study_uid
         pages = self.pages(held)
         return ValidatedReport(
             document_uid=uid_of(root, "report", study_uid, number), set_uid=uid_of(root, "reports", study_uid),
@@ -162,6 +170,16 @@ class Desk:
             procedures=study.procedures, body_part=study.cases[0].body_part if study.cases else "", referrer=study.referrer,
             pdf=pdf(pages, made_at=held.draft.made_at),
         )
+
+    def _after(self, held: Held, validated: Version) -> Held:
+        """Return the report as it will stand once ``validated`` is written: what leaves with it is made of that."""
+        first = () if held.versions else (replace(validated, state="draft", made_at=held.draft.made_at.timestamp()),)
+        number = held.draft.number + len(first) + 1
+        versions = (*held.versions, *first, replace(validated, number=number))
+        report = replace(held.draft, number=number, state="validated", made_at=self._time(validated.made_at))
+        patient = validated.content.get("patient")
+        study = replace(held.study, person=_joined(held.study.person, person_of_patient(patient))) if patient else held.study
+        return replace(held, draft=report, study=study, versions=versions, professional=_professional(versions))
 
     def pages(self, held: Held) -> Printed:
         """Lay the report out."""
@@ -183,14 +201,14 @@ class Desk:
             held.head, self.site.device,
         )
 
-    def _add(self, held: Held, news: Sequence[Version]) -> None:
+    def _add(self, held: Held, news: Sequence[Version], sent: Sequence[Outgoing] = ()) -> None:
         """Write versions after the one that was looked at; before the first, the draft itself."""
         report = held.draft
         first = [] if held.versions else [
             Version("draft", report.language, {"sections": to_json(report.sections)}, {}, report.made_at.timestamp(), report.results)
         ]
         try:
-            number = reports.add(self.store, report.study_uid, [*first, *news], after=report.number)
+            number = reports.add(self.store, report.study_uid, [*first, *news], after=report.number, sent=sent)
         except StaleReport:
             raise ProblemError("report_changed", "Somebody else changed this report. Read it again, then change that.") from None
         log.info("report: version %d is %s", number, news[-1].state)
@@ -221,6 +239,6 @@ def _kept(held: Held) -> dict[str, Any]:
 
 
 def _joined(image: Person, record: Person) -> Person:
-    """Return the person of the record, whose traits are the checked ones, with the identifiers of both."""
-    identities = dict.fromkeys((*record.identities, *image.identities))
+    """Return the person of the record, whose traits and national identity are the checked ones, with the local numbers of both."""
+    identities = dict.fromkeys((*record.identities, *(one for one in image.identities if one.kind == "local")))
     return Person(record.traits, tuple(identities))

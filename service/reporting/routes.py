@@ -1,6 +1,7 @@
-"""The addresses of reports: read as JSON, HTML, PDF or DICOM; edit; write a new draft; validate; list the versions.
+"""The addresses of reports: read as JSON, HTML, PDF or DICOM (as CDA once validated); edit; draft anew; validate; list versions.
 
-    GET  /v1/studies/{study}/report?format=json|html|pdf|dicom&language=fr    PUT …/report        POST …/report/draft
+    GET  /v1/studies/{study}/report?format=json|html|pdf|dicom|cda|cda-pages&language=fr    PUT …/report
+    POST …/report/draft
     GET  /v1/studies/{study}/report/versions                                  POST …/report/validation
 
 A change names the version it was made to (If-Match), so that nobody writes over what another has changed. Who edits or
@@ -20,6 +21,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from models.shelf import Shelf
+from service.body import body_of
+from service.cda.sendable import NotSendable
+from service.cda.write_report import MEDIA_TYPE, write_pages, write_report
 from service.dicom.steps import is_uid
 from service.ehr_house import House
 from service.problem import ProblemError
@@ -28,15 +32,15 @@ from service.reporting.html import html
 from service.reporting.pdf import pdf
 from service.reporting.printed import AI_MARK, DRAFT_MARK
 from service.reporting.report import SECTIONS, SectionName, one_line
-from service.reporting.validated import NotValidated, Professional
+from service.reporting.validated import NotValidated, Professional, ValidatedReport
 from service.scoring import Stop
-from service.web import body_of
 from service.words import Language, language_of, say
 
 ROOT = "/v1/studies/{study}/report"
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-FORMATS = {"json": "application/json", "html": "text/html", "pdf": "application/pdf", "dicom": "application/dicom"}
+FORMATS = {"json": "application/json", "html": "text/html", "pdf": "application/pdf", "dicom": "application/dicom", "cda": MEDIA_TYPE,
+           "cda-pages": MEDIA_TYPE}
 MOST_SENTENCES, LONGEST = 200, 2000
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Request], Awaitable[Response]]
@@ -130,6 +134,9 @@ class Reporting:
             return Response(pdf(desk.pages(held), made_at=held.draft.made_at), 200, _headers(held), FORMATS["pdf"])
         if wanted == "dicom":
             return Response(desk.dicom(held).data, 200, _headers(held), FORMATS["dicom"])
+        if wanted in ("cda", "cda-pages"):
+            return Response(_document(desk, study, write_report if wanted == "cda" else write_pages, language), 200, _headers(held),
+                            FORMATS[wanted])
         return _json(held)
 
     def _edit(self, desk: Desk, request: Request, study: str, language: Language, body: bytes) -> Response:
@@ -183,11 +190,21 @@ def _json(held: Held) -> Response:
     return Response(json.dumps(answer, ensure_ascii=False), 200, _headers(held), FORMATS["json"])
 
 
+def _document(desk: Desk, study: str, write: Callable[[ValidatedReport], bytes], language: Language) -> bytes:
+    """Write the validated report as CDA; whatever else it is stays here."""
+    try:
+        return write(desk.validated(study))
+    except NotValidated:
+        raise ProblemError("report_not_validated", "Only a validated report can be had as CDA. Have it validated first.") from None
+    except NotSendable as error:
+        raise ProblemError("report_not_sendable", say(language, str(error))) from None
+
+
 def _headers(held: Held) -> dict[str, str]:
     return {**HEADERS, "etag": held.etag, "content-language": held.draft.language, "vary": "accept, accept-language"}
 
 
-def _format(request: Request) -> Literal["json", "html", "pdf", "dicom"]:
+def _format(request: Request) -> Literal["json", "html", "pdf", "dicom", "cda", "cda-pages"]:
     wanted = request.query_params.get("format", "")
     accepted = request.headers.get("accept", "")
     for name, media_type in FORMATS.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
+from service.store import messages
 from service.store.ehr_tables import DraftReport, ReportResult
 from service.store.engine import lock
 from service.store.store import Store
@@ -53,6 +54,16 @@ class Version:
     number: int = 0
 
 
+@dataclass(frozen=True)
+class Outgoing:
+    """A message that leaves because of a version: written with it, or not at all."""
+
+    target: str
+    kind: str
+    key: str
+    content: dict[str, Any] = field(repr=False)
+
+
 def cases_of(store: Store, study_uid: str) -> tuple[list[CaseImages], list[CaseResult]]:
     """Return the cases of a study in the order they came, and the results of the newest revision of each."""
     images: list[CaseImages] = []
@@ -95,10 +106,11 @@ def versions(store: Store, study_uid: str) -> list[Version]:
                 for row in rows]
 
 
-def add(store: Store, study_uid: str, news: Sequence[Version], *, after: int) -> int:
+def add(store: Store, study_uid: str, news: Sequence[Version], *, after: int, sent: Sequence[Outgoing] = ()) -> int:
     """Write versions that follow number ``after``, and return the last number. Raises StaleReport when others came between.
 
     A validated one makes the validated ones before it superseded: that word is the only thing of a version that changes.
+    ``sent`` goes into the outbox in the same transaction.
     """
     with store.session() as session:
         lock(session)
@@ -114,4 +126,6 @@ def add(store: Store, study_uid: str, news: Sequence[Version], *, after: int) ->
             session.flush()
             if one.results:
                 session.execute(insert(ReportResult), [{"report_id": row.id, "result_id": result} for result in one.results])
+        for letter in sent:
+            messages.add(session, target=letter.target, kind=letter.kind, key=letter.key, content=letter.content)
     return after + len(news)

@@ -131,7 +131,7 @@ def test_new_images_make_an_untouched_draft_new_and_an_edited_one_stale(room: Ro
     again = room.client.post(f"/v1/studies/{study}/report/draft", json={"author": {"family": "A", "given": "B"}},
                              headers={"if-match": later.headers["etag"]})
     assert (3, "draft", False) == tuple(again.json()[name] for name in ("number", "state", "stale"))
-    assert any(one["text"].startswith("Série 2 : ") for one in sentences(again, "results"))
+    assert any(one["text"].startswith("Images 2\u00a0: ") for one in sentences(again, "results"))
 
 
 def test_a_refused_image_has_a_draft_that_says_so(room: Room) -> None:
