@@ -33,8 +33,9 @@ if SETTINGS.ehr:
 
     EHR = Ehr(SETTINGS, SCORING, METRICS)
 WEB = Web(SETTINGS, SCORING, METRICS, DICOMWEB, EHR).app()
-# Our own limits answer first, as problem+json; this one only ends what hangs. A study may take an hour to arrive.
-LONGEST_S = 3600.0 if SETTINGS.dicomweb else SETTINGS.upload_timeout_s + SETTINGS.timeout_s + 5
+# Our own limits answer first, as problem+json; this one only ends what hangs. A study, a population as NDJSON and what was
+# made of it may take an hour on their way.
+LONGEST_S = 3600.0 if SETTINGS.dicomweb or SETTINGS.ehr else SETTINGS.upload_timeout_s + SETTINGS.timeout_s + 5
 
 
 @bentoml.service(

@@ -195,8 +195,9 @@ def prune(
 
     settings, _ = _ready(store=store)
     opened, older_than_s = _open(settings, there=True), days * 86_400
+    bulk_jobs = prune_bulk(opened, older_than_s)  # first: their files go with those of the studies
     typer.echo(f"{prune_store(opened, older_than_s=older_than_s)} studies were deleted.")
-    typer.echo(f"{prune_bulk(opened, older_than_s)} bulk jobs were deleted.")
+    typer.echo(f"{bulk_jobs} bulk jobs were deleted.")
     typer.echo(f"{prune_messages(opened, older_than_s)} delivered messages were deleted.")
     with opened.session() as session:
         forget_cards(session, time.time() - older_than_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from starlette.routing import BaseRoute
 
 from service import queues
@@ -30,8 +32,12 @@ class Ehr:
     def open(self) -> None:
         """Open the store, then what each room needs. Raises StoreError saying what to do."""
         self.house.open()
-        for room in self.rooms:
-            room.open()
+        with ExitStack() as opened:  # a room that cannot open must not leave the threads of others behind
+            opened.callback(self.house.close)
+            for room in self.rooms:
+                room.open()
+                opened.callback(room.close)
+            opened.pop_all()
 
     def close(self) -> None:
         """Let each room finish, then close the store."""

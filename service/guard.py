@@ -14,7 +14,7 @@ import time
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.fhir.problems import respond_problem
+from service.fhir.problems import READ_NDJSON, respond_problem
 from service.logs import where
 from service.metrics import Metrics
 from service.problem import from_exception, problem_of, respond
@@ -47,7 +47,7 @@ class Guard:
             return
         started = time.perf_counter()
         answer = respond_problem if scope["path"] == "/fhir" or scope["path"].startswith("/fhir/") else respond
-        passing = _Passing(receive, send, _limit_of(scope, self.settings), self)
+        passing = _Passing(receive, send, _limit_of(scope, self.settings), self, streamed=_is_bulk(scope))
         probe = scope["path"] in _PROBES
         self.running += not probe
         self.metrics.running.set(self.running)
@@ -106,12 +106,16 @@ class Guard:
 
 
 class _Passing:
-    """One request on its way through: counts its body and watches its answer. A body without limit is not held here."""
+    """One request on its way through: counts its body and watches its answer.
 
-    def __init__(self, receive: Receive, send: Send, limit: float, guard: Guard) -> None:
+    A body without limit is not held here; of one that is read line by line (``streamed``), no more than its longest line.
+    """
+
+    def __init__(self, receive: Receive, send: Send, limit: float, guard: Guard, *, streamed: bool = False) -> None:
         self._receive, self._send, self._guard = receive, send, guard
         self.limit = limit
-        self.held = 0
+        self._most_held = guard.settings.max_record_body_mib * MIB if streamed else limit
+        self.came = self.held = 0
         self.status = 0
         self.over = ""
 
@@ -119,11 +123,13 @@ class _Passing:
         message = await self._receive()
         if message["type"] == "http.request" and self.limit < math.inf:
             size = len(message.get("body", b""))
-            self.held += size
-            self._guard.held_bytes += size
-            if self.held > self.limit:
+            self.came += size
+            more = int(min(self.came, self._most_held)) - self.held
+            self.held += more
+            self._guard.held_bytes += more
+            if self.came > self.limit:
                 self.over = "body_too_large"
-            elif size and self._guard.held_bytes > self._guard.settings.max_bodies_mib * MIB:
+            elif more and self._guard.held_bytes > self._guard.settings.max_bodies_mib * MIB:
                 self.over = "busy"
             if self.over:
                 return {"type": "http.disconnect"}
@@ -145,6 +151,12 @@ _OVER = {
 }
 
 
+def _is_bulk(scope: Scope) -> bool:
+    """Tell whether a body is NDJSON, read piece by piece; told from the header that the route will read, the first of its name."""
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"").decode("latin-1")
+    return scope["path"] == "/fhir/$predict" and kind.partition(";")[0].strip().lower() in READ_NDJSON
+
+
 def new_request_id() -> str:
     """Make a random number that names a request in its answer and in the log, and says nothing else."""
     return secrets.token_hex(8)
@@ -158,8 +170,7 @@ def _limit_of(scope: Scope, settings: Settings) -> float:
     if path == "/v1/images":
         return settings.max_image_body_mib * MIB
     if path in ("/v1/records", "/v1/department") or path.startswith(("/cds-services/", "/fhir/")) or path == "/fhir":
-        bulk = path == "/fhir/$predict" and b"ndjson" in dict(scope["headers"]).get(b"content-type", b"")
-        return (settings.max_bulk_body_mib if bulk else settings.max_record_body_mib) * MIB
+        return (settings.max_bulk_body_mib if _is_bulk(scope) else settings.max_record_body_mib) * MIB
     if path.startswith("/v1/studies/"):
         return MIB
     return SMALL_BODY

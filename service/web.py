@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +17,7 @@ from models.errors import BrokenModel, UnusableInput
 from models.model import Model
 from service import answers, pages
 from service.asked import Asked
+from service.body import HEADERS, body_of
 from service.department import DepartmentQuery, answer_department
 from service.guard import ELSEWHERE, new_request_id
 from service.images import ImagesQuery, answer_images
@@ -28,7 +28,7 @@ from service.records import RecordsQuery, answer_record
 from service.scoring import Scoring
 from service.settings import Settings
 from service.store.errors import StoreError
-from service.words import language_of, of_problem
+from service.words import language_of, problem_in
 
 if TYPE_CHECKING:
     from service.dicom.routes import DicomWeb  # brings the store and its libraries, which only a house with a PACS needs
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q", bound=BaseModel)
 _ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class Web:
@@ -154,14 +153,6 @@ def query_of(request: Request, kind: type[Q]) -> Q:
         raise ProblemError("bad_query", f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
 
 
-async def body_of(request: Request, timeout_s: float) -> bytes:
-    """Wait for the whole body. Its size is the Guard's business."""
-    try:
-        return await asyncio.wait_for(request.body(), timeout_s)
-    except TimeoutError:
-        raise ProblemError("upload_too_slow", "The body did not arrive in time. Send it again.") from None
-
-
 async def elsewhere(request: Request) -> Response:
     """Answer every other address, and known addresses asked with another method."""
     allowed = {
@@ -179,9 +170,8 @@ async def elsewhere(request: Request) -> Response:
 
 async def on_problem(request: Request, error: Exception) -> Response:
     """Answer what was raised on purpose, and by accident: that is raised again, and the Guard logs it."""
-    problem, language = from_exception(error), language_of(request.headers.get("accept-language"), "en")
-    said = {"title": of_problem(language, problem.title), "detail": of_problem(language, problem.detail)}
-    return respond(problem.model_copy(update=said), retry_after_s=getattr(error, "retry_after_s", None))
+    problem = problem_in(language_of(request.headers.get("accept-language"), "en"), from_exception(error))
+    return respond(problem, retry_after_s=getattr(error, "retry_after_s", None))
 
 
 def _json(answer: BaseModel) -> Response:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.explain.picture import WORDS as PICTURE_WORDS
+from service.problem import Problem
 
 Language = Literal["en", "fr"]
 LANGUAGES: tuple[Language, ...] = ("en", "fr")
@@ -26,6 +27,7 @@ LONGEST_HEADER = 1000  # characters of Accept-Language that are read; browsers s
 _MONTHS_EN = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _QUALITY = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 NARROW_BLANK = "\u202f"  # no line breaks there; between groups of digits in French
+_BEFORE_SIGN = re.compile(" ([;:?!%»])")
 
 
 def say(language: Language, sentence: str, /, **values: Any) -> str:
@@ -52,9 +54,23 @@ def of_problem(language: Language, english: str) -> str:
     return _catalog(language, PROBLEM_WORDS).gettext(english) if english else ""
 
 
+def problem_in(language: Language, problem: Problem) -> Problem:
+    """Return a problem with its title and detail in ``language``."""
+    said = {"title": of_problem(language, problem.title), "detail": of_problem(language, problem.detail)}
+    return problem.model_copy(update=said)
+
+
 def in_words(language: Language, english: str, french: str) -> str:
     """Return whichever of two texts that a release states is in ``language``; English where there is no French."""
-    return french if language == "fr" and french else english
+    return unbroken(french) if language == "fr" and french else english
+
+
+def unbroken(french: str) -> str:
+    """Keep the signs of French on the line of their word: blanks before ; : ? ! % » and after « that do not break.
+
+    The compiled catalogs have them so already.
+    """
+    return _BEFORE_SIGN.sub("\u00a0\\1", french).replace("« ", "«\u00a0")
 
 
 def language_of(accept_language: str | None, default: Language) -> Language:
@@ -96,6 +112,15 @@ def number(language: Language, value: float, digits: int = 0) -> str:
 def percent(language: Language, share: float, digits: int = 0) -> str:
     """Write a share of 1 in percent: 12 % in French with a blank that does not break, 12% in English."""
     return number(language, 100 * share, digits) + ("\u00a0%" if language == "fr" else "%")
+
+
+def likely(language: Language, share: float, digits: int = 0) -> str:
+    """Write an estimated probability in percent, never as certainty."""
+    if share < 0.01:
+        return say(language, "below {share}", share=percent(language, 0.01))
+    if share > 0.99:
+        return say(language, "above {share}", share=percent(language, 0.99))
+    return percent(language, share, digits)
 
 
 def day(language: Language, when: date) -> str:

@@ -17,8 +17,14 @@ from service.words import moment, percent, say
 
 
 def alert_cards(asked: Asked) -> list[Made]:
-    """Return a card for everything that stands about the patient whose chart is open, the latest first."""
-    found = open_alerts(asked.house.store, f"Patient/{asked.place.patient_id}")
+    """Return a card for everything that stands about the patient whose chart is open, the latest first.
+
+    Whoever measures may name the patient by the whole address on the FHIR server that the call names.
+    """
+    subjects = [f"Patient/{asked.place.patient_id}"]
+    if asked.call.fhir_server:
+        subjects.append(f"{asked.call.fhir_server.rstrip('/')}/{subjects[0]}")
+    found = sorted((one for subject in subjects for one in open_alerts(asked.house.store, subject)), key=lambda one: -one.raised_at)
     return [_card(asked, one, _manifest(asked, one.model)) for one in found]
 
 

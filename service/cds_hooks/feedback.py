@@ -21,8 +21,9 @@ def keep(store: Store, service: str, issuer: str, told: object) -> Counter[tuple
 def _outcome(one: Told) -> Outcome:
     reason = one.override_reason
     coding = reason.reason if reason else None
+    comment = (reason.user_comment or "") if reason else ""
     return Outcome(
         one.card, one.outcome, one.outcome_timestamp.timestamp(),
         tuple(suggestion.id for suggestion in one.accepted_suggestions or ()),
-        coding.code if coding else "", coding.system if coding else "", (reason.user_comment or "") if reason else "",
+        coding.code if coding else "", coding.system if coding else "", comment.replace("\0", " "),  # PostgreSQL takes no NUL
     )

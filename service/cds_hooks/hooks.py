@@ -29,7 +29,15 @@ def _is_id(value: str) -> str:
     return found["id"]
 
 
+def _is_word(value: str) -> str:
+    """Accept what every database can keep: PostgreSQL takes no NUL."""
+    if not value.isprintable():
+        raise ValueError("must be printable text")
+    return value
+
+
 Id = Annotated[str, AfterValidator(_is_id)]
+Word = Annotated[str, AfterValidator(_is_word)]
 
 
 class _Sent(BaseModel):
@@ -88,8 +96,8 @@ class Call(_Sent):
 class Coding(_Sent):
     """A reason, coded."""
 
-    code: str = Field("", max_length=64)
-    system: str = Field("", max_length=255)
+    code: Word = Field("", max_length=64)
+    system: Word = Field("", max_length=255)
 
 
 class OverrideReason(_Sent):
@@ -102,13 +110,13 @@ class OverrideReason(_Sent):
 class AcceptedSuggestion(_Sent):
     """A suggestion that was taken."""
 
-    id: str = Field(max_length=64)
+    id: Word = Field(max_length=64)
 
 
 class Told(_Sent):
     """What became of one card."""
 
-    card: str = Field(min_length=1, max_length=64)
+    card: Word = Field(min_length=1, max_length=64)
     outcome: Literal["accepted", "overridden"]
     accepted_suggestions: list[AcceptedSuggestion] | None = Field(None, max_length=MAX_FEEDBACK)
     override_reason: OverrideReason | None = None

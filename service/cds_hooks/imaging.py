@@ -19,12 +19,12 @@ from service.answers import NOTICE
 from service.cds_hooks.asked import Asked
 from service.cds_hooks.markdown import bullets, joined, plain, table
 from service.cds_hooks.write_card import Made, card
-from service.identity import Mismatch, Person, mismatch_text, same_person
+from service.identity import Mismatch, mismatch_text, remark_text, same_person
 from service.persons import person_of_dataset, person_of_patient
 from service.problem import ProblemError
 from service.refusals import message_in
 from service.store.hooks import Imaged, Said, imaged, said
-from service.words import Language, day, in_words, number, percent, say, unit
+from service.words import Language, day, in_words, likely, number, percent, say, unit
 
 RECENT_S = 30 * 86400.0
 MOST_STUDIES = 5
@@ -51,11 +51,12 @@ def imaging_cards(asked: Asked) -> list[Made]:
         header = _header(asked, study) if told else None
         if header is None:
             continue
-        doubt = _doubt(header, person, asked)
-        if doubt is not None:
-            doubts.setdefault(doubt.reason, mismatch_text(doubt, asked.language))
+        verdict = same_person(person_of_dataset(header), person, accept=asked.house.site.identity.accept,
+                              issuers=asked.house.site.identity.issuers)
+        if isinstance(verdict, Mismatch):
+            doubts.setdefault(verdict.reason, mismatch_text(verdict, asked.language))
         elif len(made) < MOST_STUDIES:
-            made.append(_card(asked, study, header, told))
+            made.append(_card(asked, study, header, told, [remark_text(one, asked.language) for one in verdict.remarks]))
     return [*made, *(_withheld(asked, reason, why) for reason, why in doubts.items())]
 
 
@@ -64,19 +65,13 @@ def _header(asked: Asked, study: Imaged) -> Dataset | None:
     return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True)
 
 
-def _doubt(header: Dataset, person: Person, asked: Asked) -> Mismatch | None:
-    found = same_person(person_of_dataset(header), person, accept=asked.house.site.identity.accept,
-                        issuers=asked.house.site.identity.issuers)
-    return found if isinstance(found, Mismatch) else None
-
-
 def _withheld(asked: Asked, reason: str, why: str) -> Made:
     summary = say(asked.language, "Imaging results are withheld: the identity of the images is in doubt")
     return card(asked.occasion, summary=summary, indicator="warning", detail=plain(why), label=asked.service.title, part=reason,
                 status="refused")
 
 
-def _card(asked: Asked, study: Imaged, header: Dataset, results: Sequence[Said]) -> Made:
+def _card(asked: Asked, study: Imaged, header: Dataset, results: Sequence[Said], remarks: Sequence[str]) -> Made:
     language = asked.language
     scored = [one for one in results if one.status == "scored"]
     findings = [(one, finding) for one in scored for finding in one.summary.get("findings", ())]
@@ -94,7 +89,8 @@ def _card(asked: Asked, study: Imaged, header: Dataset, results: Sequence[Said])
                 for one in results if one.status == "refused"]
     where = say(language, "Study: {modality} of {date}.", modality=study.modality, date=_date(header, language))
     caution = say(language, "No finding above its threshold does not mean that the image is normal.") if not present else ""
-    detail = joined([plain(where), table(head, rows) if rows else "", bullets(declined), plain(caution), plain(NOTICE[language])])
+    detail = joined([plain(where), *map(plain, remarks), table(head, rows) if rows else "", bullets(declined), plain(caution),
+                     plain(NOTICE[language])])
     return card(asked.occasion, summary=summary, indicator="warning" if present else "info", detail=detail, label=asked.service.title,
                 part=study.uid, status="results", links=_links(asked, study))
 
@@ -121,7 +117,7 @@ def _label(finding: dict[str, Any], language: Language) -> str:
 def _value(finding: dict[str, Any], language: Language) -> str:
     value = float(finding.get("value", float("nan")))
     if finding.get("kind") == "probability":
-        return percent(language, value)
+        return likely(language, value)
     return f"{number(language, value, 2)} {unit(language, str(finding.get('unit', '')))}".strip()
 
 

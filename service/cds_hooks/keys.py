@@ -94,6 +94,9 @@ class Keys:
         return _public_key(key, alg)
 
     def _look_up(self, found: _Set, source: str | Path, kid: str) -> Mapping[str, Any] | None:
+        key = found.keys.get(kid)
+        if key is not None and self._clock() - found.read_at <= FRESH_S:
+            return key  # nobody who shows a known key waits while another's is looked for
         with found.lock:  # one reads; the others wait for what it finds
             now = self._clock()
             wanted = now - found.read_at > FRESH_S or kid not in found.keys

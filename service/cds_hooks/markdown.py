@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 LONGEST_TEXT = 400
+_BLANKS = re.compile("[^\\S\u00a0\u202f]+")  # any but those that do not break, which French has before its signs
 _SIGNS = re.compile(r"([\\`*_\[\]<>|~&#!])")
 _LINKS = re.compile(r"(?i)\b(?:https?|ftp|mailto|javascript|data|file):|\bwww\.|://|@")
 _NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -19,7 +20,7 @@ _NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 def plain(text: str) -> str:
     """Return text that no reader of Markdown takes for markup, a link or HTML, on one line."""
     kept = "".join(one if unicodedata.category(one)[0] != "C" else " " for one in text)
-    short = " ".join(_LINKS.sub(" ", kept).split())[:LONGEST_TEXT]
+    short = _BLANKS.sub(" ", _LINKS.sub(" ", kept)).strip()[:LONGEST_TEXT]
     return _SIGNS.sub(lambda found: _NAMED.get(found[1], f"\\{found[1]}"), short)
 
 
@@ -46,7 +47,7 @@ def joined(parts: Iterable[str]) -> str:
 
 def one_line(text: str, most: int) -> str:
     """Return text of at most ``most`` characters, cut at a word."""
-    flat = " ".join(text.split())
+    flat = _BLANKS.sub(" ", text).strip()
     if len(flat) <= most:
         return flat
-    return flat[: most - 1].rsplit(" ", 1)[0].rstrip(" ,;:(") + "…"
+    return flat[: most - 1].rsplit(" ", 1)[0].rstrip(" \u00a0,;:(") + "…"

@@ -12,7 +12,7 @@ from models.explain.what_if import WhatIf
 from models.fhir.bundle import listed, table, text
 from models.prediction import Finding, Prediction
 from service.cds_hooks.asked import Asked, assess, changes_of
-from service.cds_hooks.dose import DAYS_A_WEEK, DRUG, Draft, drafts_of, rounded_daily_mg, with_dose
+from service.cds_hooks.dose import DAYS_A_WEEK, Draft, drafts_of, rounded_daily_mg, with_dose
 from service.cds_hooks.hooks import Json, OrderSelect, OrderSign
 from service.cds_hooks.markdown import joined, plain, section
 from service.cds_hooks.write_card import Made, Occasion, amount, card, details, name_of, write
@@ -20,6 +20,8 @@ from service.fhir.assessed import Assessed
 from service.problem import ProblemError
 from service.words import Language, in_words, number, say
 from service.words import listed as words_listed
+
+MOST_ABOVE = 1.1  # times the dose that was computed: too much warfarin bleeds
 
 
 def order_cards(asked: Asked) -> list[Made]:
@@ -74,21 +76,28 @@ def _summary(dose: Finding, draft: Draft, outside: bool, language: Language) -> 
 def _doses(result: Prediction, draft: Draft, suggested: bool, language: Language) -> str:
     """Say the doses: expected, by the published equation, and drafted; and how a suggestion was rounded."""
     lines = [say(language, "Expected dose once the INR is stable, no loading dose: {dose}.", dose=amount(result.main, language))]
-    lines += [f"{in_words(language, one.label, one.label_fr)}: {amount(one, language)}." for one in result.findings[1:]]
+    lines += [say(language, "{label}: {value}", label=in_words(language, one.label, one.label_fr), value=amount(one, language)) + "."
+              for one in result.findings[1:]]
     if draft.weekly_mg is not None:
         lines.append(say(language, "The draft adds up to {drafted} mg/week.", drafted=_whole(language, draft.weekly_mg)))
-    strengths = words_listed(language, [number(language, one) for one in DRUG["strengths_mg"]])
+    strengths = words_listed(language, [number(language, one, int(one % 1 != 0)) for one in draft.strengths_mg])
     lines.append(say(language, "A suggestion is the nearest dose, the same every day, of whole and half tablets of {strengths} mg.",
                      strengths=strengths) if suggested else
-                 say(language, "No other dose is suggested: tablets give none within the interval, or the draft states it already."))
+                 say(language, "No other dose is suggested: tablets give none near enough, or the draft states it already "
+                               "or could not be read."))
     return section(say(language, "Dose"), "\n".join(f"- {plain(line)}" for line in lines))
 
 
 def _suggestion(occasion: Occasion, draft: Draft, dose: Finding) -> Json | None:
-    """Return the draft with the nearest dose that tablets give; None when that lies outside the interval or is the draft's own."""
-    daily = rounded_daily_mg(dose.value)
+    """Return the draft with the nearest dose that tablets give.
+
+    None when that lies outside the interval or well above the dose that was computed, when it is the draft's own, and when
+    the draft gives instructions that could not be read: a suggestion would strike them out unseen.
+    """
+    daily = rounded_daily_mg(dose.value, draft.strengths_mg)
     weekly = DAYS_A_WEEK * daily
-    if not draft.id or not _within(weekly, dose) or draft.weekly_mg == weekly:
+    unread = draft.weekly_mg is None and bool(listed(draft.resource.get("dosageInstruction")))
+    if not draft.id or unread or not _within(weekly, dose) or weekly > MOST_ABOVE * dose.value or draft.weekly_mg == weekly:
         return None
     language = occasion.language
     told = {"daily": _whole(language, daily), "weekly": _whole(language, weekly)}

@@ -1,11 +1,12 @@
 """/cds-services: discovery, the services, and feedback on their cards (https://cds-hooks.hl7.org).
 
 Every call shows a signed token of its own when the site file names clients; without any, only this machine may call, or a proxy
-that asks for us. Browsers may call from the origins of the setting cors_origins.
+that asks for us, with the api_token where one is set. Browsers may call from the origins of the setting cors_origins.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 from models.errors import BrokenModel, UnusableInput
 from models.fhir.mapping import NO_CODES, read_mapping
 from models.shelf import Shelf
+from service.body import HEADERS, body_of
 from service.cds_hooks import feedback
 from service.cds_hooks.alerts import alert_cards
 from service.cds_hooks.asked import Asked
@@ -34,13 +36,13 @@ from service.cds_hooks.services import Kind, Service, offered
 from service.cds_hooks.tokens import Caller, NotTrusted, Tokens
 from service.cds_hooks.write_card import Made
 from service.ehr_house import House
-from service.problem import ProblemError, from_exception, respond
+from service.fhir.exchange import parse
+from service.problem import ProblemError, from_exception, problem_of, respond
 from service.scoring import Stop
 from service.settings import SettingsError
 from service.store.errors import StoreError
 from service.store.hooks import forget_cards, see_token
-from service.web import HEADERS, body_of
-from service.words import Language, language_of
+from service.words import Language, language_of, problem_in
 
 ROOT = "/cds-services"
 KEPT_S = 400 * 86400.0  # cards and feedback: long enough to look back on a year
@@ -112,7 +114,8 @@ class CdsHooks:
         self._known(self._services(self.house.scoring.shelf, "en"), service)
         body = await self._body(request)
         await run_in_threadpool(self._keeping.flush)  # it may be about a card that was shown a moment ago
-        counts = await run_in_threadpool(feedback.keep, self.house.store, service, caller.iss, _parsed(body))
+        told = await run_in_threadpool(_parsed, body)
+        counts = await run_in_threadpool(feedback.keep, self.house.store, service, caller.iss, told)
         for (outcome, known), count in counts.items():
             self._feedback.labels(service, outcome, known).inc(count)
         return Response(status_code=200, headers=HEADERS)
@@ -130,8 +133,12 @@ class CdsHooks:
                 if request.url.query:
                     raise ProblemError("bad_query", "This address takes no query.")
                 response = await answer(request, await self._caller(request))
+            except RecursionError:
+                problem = problem_of("too_deep", "The body must nest less deeply: nothing of FHIR needs so much.")
+                response = respond(problem_in(self._language(request), problem))
             except (ProblemError, UnusableInput, BrokenModel, StoreError) as error:
-                response = respond(from_exception(error), retry_after_s=getattr(error, "retry_after_s", None))
+                problem = problem_in(self._language(request), from_exception(error))
+                response = respond(problem, retry_after_s=getattr(error, "retry_after_s", None))
             response.headers.update(self._cors(request))
             return response
 
@@ -140,6 +147,7 @@ class CdsHooks:
     async def _caller(self, request: Request) -> Caller:
         if self._tokens is None:
             if self.house.is_private:
+                self._check_api_token(request)
                 return Caller("")
             raise ProblemError("no_token", "No client may call yet: name it in [[cds_clients]] of the site file.")
         url = f"{self.base}{request.scope['path']}"
@@ -148,6 +156,12 @@ class CdsHooks:
         except NotTrusted as refused:
             self._refused.labels(refused.rule).inc()
             raise ProblemError("no_token", str(refused)) from None
+
+    def _check_api_token(self, request: Request) -> None:
+        """Ask for the token of /v1 and /fhir where there is one: cards tell of people too. Raises ProblemError."""
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(sent.encode(), self.house.settings.api_token.get_secret_value().encode() or sent.encode()):
+            raise ProblemError("no_token", "Send the header 'Authorization: Bearer <token>' with the token you were given.")
 
     def _seen(self, iss: str, jti: str, ends_at: float) -> bool:
         with self.house.store.session() as session:
@@ -199,10 +213,7 @@ class CdsHooks:
 def _parsed(body: bytes) -> object:
     if not body:
         raise ProblemError("empty_body", "Send a JSON object as the body.")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise ProblemError("not_json", "The body must be JSON text in UTF-8, found something else.") from None
+    return parse(body)  # what comes in may be in a suggestion that goes out: it must be text and numbers that can be written
 
 
 def _json(answer: object) -> Response:

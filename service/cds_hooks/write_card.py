@@ -73,7 +73,7 @@ def write(assessed: Assessed, occasion: Occasion, *, changes: Sequence[WhatIf] =
         return _refused(assessed, result, occasion)
     language, main = assessed.language, result.main
     detail = details(assessed, result, changes, untold)
-    summary = "; ".join(headline(assessed.manifest, finding, language) for finding in result.findings)
+    summary = summary_of(assessed.manifest, result.findings, language)
     return card(occasion, summary=summary, indicator=indicator(assessed.manifest, result.findings), detail=detail,
                 manifest=assessed.manifest, status="scored", input_sha256=result.identity.input_sha256, value=main.value)
 
@@ -141,14 +141,22 @@ def _grade(output: Output, finding: Finding) -> str:
     return {"moderate": "warning", "high": "critical" if acute else "warning"}.get(finding.risk, "info")
 
 
-def headline(manifest: Manifest, finding: Finding, language: Language) -> str:
-    """Say one finding in a line: Death in hospital: 31% (about 3 in 10), moderate risk."""
+def summary_of(manifest: Manifest, findings: Sequence[Finding], language: Language) -> str:
+    """Say all findings in one line, without frequencies where they would not leave room for the last one's risk."""
+    joint = "\u00a0; " if language == "fr" else "; "
+    told = joint.join(headline(manifest, finding, language) for finding in findings)
+    return told if len(told) <= SUMMARY else joint.join(headline(manifest, finding, language, brief=True) for finding in findings)
+
+
+def headline(manifest: Manifest, finding: Finding, language: Language, *, brief: bool = False) -> str:
+    """Say one finding in a line: Death in hospital: 31% (about 3 in 10), moderate risk; ``brief``: without the frequency."""
     label = in_words(language, finding.label, finding.label_fr)
     if finding.kind != "probability":
         return say(language, "{label}: {value}", label=label, value=amount(finding, language))
     words = risk_words(manifest.output(finding.name), finding, language)
-    share = say(language, "{label}: {percent} ({about})", label=label, about=about(finding.value, language),
-                percent=percent(language, finding.value, _digits(finding.value)))
+    told = percent(language, finding.value, _digits(finding.value))
+    share = (say(language, "{label}: {value}", label=label, value=told) if brief else
+             say(language, "{label}: {percent} ({about})", label=label, about=about(finding.value, language), percent=told))
     return f"{share}, {words}" if words else share
 
 
@@ -191,7 +199,7 @@ def limits(manifest: Manifest, language: Language) -> str:
     """Say what the model must not be used for, where it learnt, and that a person decides."""
     use = manifest.intended_use
     learnt = say(language, "Learnt from {data}, {period}. Recalibrate before use elsewhere.",
-                 data=manifest.training_data.name, period=manifest.training_data.period)
+                 data=manifest.training_data.name, period=of_release(language, manifest.training_data.period))
     lines = [*(of_release(language, line) for line in (*use.must_not, *use.limits[:2])), learnt]
     return section(say(language, "Limits"), bullets(lines)) + f"\n\n{plain(NOTICE[language])} ({plain(manifest.id)})"
 

@@ -33,6 +33,7 @@ from service.problem import ProblemError, problem_of
 from service.settings import MIB
 from service.store import bulk
 from service.store.bulk import Piece, Progress
+from service.store.retention import drop_leftovers
 from service.words import Language
 
 PIECE_LINES, PIECE_BYTES = 50, 4 * MIB
@@ -116,6 +117,7 @@ class Bulk:
         """End a job and remove what it made."""
         if not await run_in_threadpool(bulk.cancel, self.house.store, request.path_params["job"]):
             raise _no_job()
+        await run_in_threadpool(drop_leftovers, self.house.store)
         return Response(status_code=202, headers=HEADERS)
 
     async def _found(self, request: Request) -> Progress:

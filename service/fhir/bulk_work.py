@@ -26,6 +26,7 @@ from service.store import bulk, queue
 from service.store.bulk import Done, Piece
 from service.store.ehr_tables import BulkJob
 from service.store.errors import LostLease, StoreError
+from service.store.retention import drop_leftovers
 from service.words import Language, as_language
 
 log = logging.getLogger("diaphane")
@@ -64,27 +65,38 @@ class BulkWork:
         job = bulk.claim_job(store, worker=self._name, lease_s=settings.lease_s)
         if job is None:
             return False
-        claim = queue.claim_of(job)
+        try:
+            self._try(job, queue.claim_of(job))
+        except LostLease:
+            log.info("a bulk job was cancelled or taken over")
+        return True
+
+    def _try(self, job: BulkJob, claim: queue.Claim) -> None:
+        """Do a job once, and say what became of it. Raises LostLease."""
+        settings, store = self.house.settings, self.house.store
         try:
             if bulk.tries(job) > settings.max_attempts:  # it died with its process, again and again at the same piece
                 queue.fail(store, BulkJob, claim, "the process died at every try", max_attempts=1)
-                return True
+                return
             with Leash(store, BulkJob, claim, settings.lease_s):
                 self._work_off(job)
         except LostLease:
-            log.info("a bulk job was cancelled or taken over")
+            raise
         except StoreError as error:
-            queue.put_back(store, BulkJob, claim, f"store_{error.code}", pause_s=queue.FIRST_PAUSE_S)
+            if error.code == "damaged":  # a file of the job is gone or changed: that does not pass
+                log.error("a bulk job was given up: %s", where(error))
+                queue.fail(store, BulkJob, claim, "store_damaged", max_attempts=1)
+            else:
+                queue.put_back(store, BulkJob, claim, f"store_{error.code}", pause_s=queue.FIRST_PAUSE_S)
         except Exception as error:
             log.warning("try %d of a bulk job failed: %s", claim.attempts, where(error))
             queue.fail(store, BulkJob, claim, where(error), max_attempts=0)
-        return True
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 busy = self.house.scoring.ready and self.step()
-            except (DiaphaneError, ProblemError) as error:  # the store is away: it is asked again
+            except Exception as error:  # the store is away, or worse: it is asked again
                 log.warning("bulk: %s", where(error))
                 self._stopping.wait(PATIENCE_S)
                 busy = False
@@ -100,7 +112,13 @@ class BulkWork:
             if self._stopping.is_set():
                 queue.put_back(store, BulkJob, queue.claim_of(job), "the process was told to stop")
                 return
-            bulk.save_piece(store, job, piece, self._score(piece, predictor, job.request["query"], language))
+            done = self._score(piece, predictor, job.request["query"], language)
+            try:
+                bulk.save_piece(store, job, piece, done)
+            except LostLease:  # of a job that was cancelled, nothing stays
+                bulk.discard(store, done)
+                drop_leftovers(store)
+                raise
         bulk.end(store, job)
         log.info("a bulk job of %d records is done: %d scored, %d refused, %d unusable, %.1f a second",
                  job.total, job.scored, job.refused, job.unusable, job.total / max(job.files["seconds"], 1e-9))

@@ -8,11 +8,13 @@ from typing import Any
 
 from starlette.responses import Response
 
+from service.body import HEADERS
 from service.fhir.datatypes import OURS, Json
 from service.problem import Problem
 
 MEDIA_TYPE = "application/fhir+json"
-HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+NDJSON = "application/fhir+ndjson"
+READ_NDJSON = frozenset({NDJSON, "application/ndjson", "application/x-ndjson"})
 _KINDS = {  # HTTP status → code of http://hl7.org/fhir/ValueSet/issue-type
     400: "invalid", 401: "login", 404: "not-found", 405: "not-supported", 406: "not-supported", 408: "timeout", 409: "conflict",
     413: "too-long", 415: "not-supported", 422: "processing", 429: "throttled", 500: "exception", 501: "not-supported",

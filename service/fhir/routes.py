@@ -18,11 +18,11 @@ from service.fhir.datatypes import Json
 from service.fhir.definitions import DEFINITIONS, searchset
 from service.fhir.exchange import (
     HEADERS,
+    READ_NDJSON,
     answering,
-    body_of,
     check_accepted,
     content_kind,
-    parse,
+    parsed,
     preferences,
     respond,
     respond_problem,
@@ -67,7 +67,7 @@ class Fhir:
             Route(f"{ROOT}/$predict", answering(self.predict), methods=["POST"]),
             Route(STATUS, answering(self.bulk.status), methods=["GET"]),
             Route(STATUS, answering(self.bulk.cancel), methods=["DELETE"]),
-            Route(OUTPUT, answering(self.bulk.output), methods=["GET"]),
+            Route(OUTPUT, answering(self.bulk.output, also=READ_NDJSON), methods=["GET"]),
             Route(ROOT, answering(self.batch), methods=["POST"]),
             Route(f"{ROOT}{{rest:path}}", elsewhere, methods=_ANY),
         ]
@@ -100,7 +100,7 @@ class Fhir:
         wants_later = "respond-async" in preferences(request)
         if kind == "ndjson":
             return await self.bulk.begin(request, language)
-        body = parse(await body_of(request, self.house.settings.upload_timeout_s))
+        body = await parsed(request, self.house.settings.upload_timeout_s)
         query = {name: value for name, value in request.query_params.items() if name in KNOWN}
         if wants_later:
             return await self.bulk.begin_with(request, body, query, language)
@@ -121,7 +121,7 @@ class Fhir:
         if content_kind(request) != "json":
             raise ProblemError("unsupported_media_type", "Send NDJSON to $predict; the root takes a Bundle of type batch.")
         language = self.language(request)
-        body = parse(await body_of(request, self.house.settings.upload_timeout_s))
+        body = await parsed(request, self.house.settings.upload_timeout_s)
         if not is_batch(body):
             raise ProblemError("bad_query", "The root takes a Bundle of type batch whose entries are POST $predict.")
         if "respond-async" in preferences(request):

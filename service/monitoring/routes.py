@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -17,7 +18,8 @@ from models.raw_codes import measured_codes
 from service.ehr_house import House
 from service.fhir.batch import is_batch
 from service.fhir.datatypes import Json
-from service.fhir.exchange import answering, body_of, content_kind, parse, respond
+from service.fhir.exchange import answering, content_kind, parsed, respond
+from service.fhir.outcome import outcome, warning
 from service.lives import repeat
 from service.logs import where
 from service.monitoring.alerts import write_flag
@@ -128,11 +130,9 @@ class Monitoring:
         if set(query) - {"patient", "subject", "status", "_format", "_pretty"} or status not in ("active", "inactive"):
             raise ProblemError("bad_query", "Search parameters are patient, subject and status (active or inactive); found another.")
         language = language_of(request.headers.get("accept-language"), self.house.site.device.language)
-        found = await run_in_threadpool(rows.alerts_of, self.house.store, subject=subject, active=status == "active")
-        entries = [{"fullUrl": f"urn:uuid:{flag['id']}", "resource": flag, "search": {"mode": "match"}}
-                   for flag in (write_flag(one, language) for one in found)]
-        return respond({"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
-                       if entries else {"resourceType": "Bundle", "type": "searchset", "total": 0})
+        found = await run_in_threadpool(rows.alerts_of, self.house.store, subject=subject, active=status == "active",
+                                        limit=rows.MOST_ALERTS + 1)
+        return respond(_searchset([write_flag(one, language) for one in found], rows.MOST_ALERTS))
 
     async def _one(self, request: Request, name: str, status: int) -> Response:
         body = await self._parsed(request)
@@ -143,7 +143,7 @@ class Monitoring:
     async def _parsed(self, request: Request) -> Json:
         if content_kind(request) != "json":
             raise ProblemError("unsupported_media_type", "Send application/fhir+json.")
-        return parse(await body_of(request, self.house.settings.upload_timeout_s))
+        return await parsed(request, self.house.settings.upload_timeout_s)
 
     async def _follow(self, told: Told) -> None:
         """Score at once who is due; what fails or takes too long is done by the thread: nothing that was taken is lost."""
@@ -167,3 +167,15 @@ class Monitoring:
         if not models:
             raise ProblemError("not_supported", "No release here monitors anybody; GET /v1/models lists what is released.")
         return Intake(self.house.store, models, self.clock())
+
+
+def _searchset(flags: list[Json], most: int) -> Json:
+    """Return what a search found. When there is more than is listed it says so, and states no total."""
+    told: Json = {"resourceType": "Bundle", "type": "searchset"}
+    entries = [{"fullUrl": f"urn:uuid:{flag['id']}", "resource": flag, "search": {"mode": "match"}} for flag in flags[:most]]
+    if len(flags) > most:
+        said = outcome([warning("incomplete", "", f"Only the latest {most} are listed. Ask for one patient.")])
+        entries.append({"fullUrl": f"urn:uuid:{uuid4()}", "resource": said, "search": {"mode": "outcome"}})
+    else:
+        told["total"] = len(entries)
+    return {**told, "entry": entries} if entries else told

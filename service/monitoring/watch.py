@@ -21,6 +21,7 @@ from models.read_fhir import Reading
 from models.record import Event, Record
 from models.shelf import Shelf
 from service.fhir.assessed import Assessed
+from service.logs import where
 from service.monitoring.alerts import message_of, told_of
 from service.monitoring.episode import CALM, Rule, Score, State, ever_open, follow, rule_of
 from service.monitoring.observations import OUR_ID
@@ -28,6 +29,7 @@ from service.site import Site
 from service.store import messages
 from service.store import monitoring as rows
 from service.store.ehr_tables import Measurement, Watched
+from service.store.errors import StoreError
 from service.store.monitoring import Change
 from service.store.store import Store
 from service.words import as_language
@@ -40,6 +42,7 @@ SILENT_S = 3600.0  # where a release does not say how old its newest measurement
 SILENCES = 2  # of such times without a score: nothing is known any more
 ENDS_S = 24 * 3600.0  # nothing was heard for so long: monitoring has ended
 TRIES = 5
+AGAIN_S = 60.0  # after what was not foreseen
 
 
 def monitors(manifest: Manifest) -> bool:
@@ -69,7 +72,14 @@ class Watch:
         """Follow some of those who are due. False when nobody is."""
         found = rows.due(self.store, self.clock(), limit)
         for subject, name in found:
-            self.follow(shelf, subject, name)
+            try:
+                self.follow(shelf, subject, name)
+            except StoreError:
+                raise
+            except Exception as error:  # whatever one person's values do, the others are followed
+                log.error("one person could not be followed; again in %.0f s: %s", AGAIN_S, where(error))
+                now = self.clock()
+                rows.postpone(self.store, subject, name, now + AGAIN_S, now=now)
         return bool(found)
 
     def follow(self, shelf: Shelf, subject: str, name: str) -> None:

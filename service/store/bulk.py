@@ -140,6 +140,12 @@ def cancel(store: Store, key: str) -> bool:
     return True
 
 
+def discard(store: Store, done: Done) -> None:
+    """List for removal the results of a piece that nobody waits for any more. What was refused tells of nobody, and may stay."""
+    with store.session() as session:
+        add_new(session.connection(), Leftover, [{"sha256": done.output}] if done.output else [])
+
+
 def prune_bulk(store: Store, older_than_s: float) -> int:
     """Remove jobs that ended longer ago than that, with what they made; return how many."""
     with store.session() as session:

@@ -87,7 +87,7 @@ def forget_cards(session: Session, before: float) -> int:
 def _add(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
     """Insert rows that are not there yet."""
     if rows:
-        session.execute(_missing(session, table).values(rows))
+        session.execute(_missing(session, table), rows)  # row by row: a database takes some ten thousand values a statement at most
 
 
 def _missing(session: Session, table: type[Base]) -> Any:

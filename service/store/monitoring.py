@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ Json = dict[str, Any]
 COUNTED = frozenset({"final", "amended", "corrected"})
 # Of two versions that say no time, the one that takes more back counts, whichever came first.
 RANK = {"entered-in-error": 4, "cancelled": 4, "data-absent": 4, "corrected": 3, "amended": 2, "final": 1}
+MOST_ALERTS = 1000
 _UNSYNCHRONISED = {"synchronize_session": False}
 
 
@@ -105,19 +106,22 @@ def _write(session: Session, subject: str, heard: Sequence[Heard], now: float) -
     names = {one.identifier for one in heard} - {""}
     mine = select(Measurement).where(Measurement.subject == subject, or_(
         Measurement.source.in_({one.source for one in heard}), Measurement.identifier.in_(names)))
-    rows = list(session.scalars(mine))
+    known = _Known(session.scalars(mine))
+    told: dict[str, set[str]] = {}
+    for one in heard:
+        told.setdefault(one.source, set()).add(one.code)
     changed: dict[str, float] = {}
 
     def change(code: str, *times: float) -> None:
         changed[code] = min(*times, changed.get(code, times[0]))
 
     for one in heard:
-        same = [row for row in rows if row.source == one.source or (one.identifier and row.identifier == one.identifier)]
+        same = known.same(one)
         row = next((row for row in same if row.part == one.code), None)
         if row is None:
             row = Measurement(subject=subject, part=one.code, code=one.code, received_at=now, **_values(one))
             session.add(row)
-            rows.append(row)
+            known.add(row)
             if one.status in COUNTED:
                 change(one.code, one.at)
         elif _wins(one, row):
@@ -126,13 +130,36 @@ def _write(session: Session, subject: str, heard: Sequence[Heard], now: float) -
             for name, value in _values(one).items():
                 setattr(row, name, value)
             row.received_at = now
+            known.add(row)  # under the names it has now
         for other in same:  # a correction that measures something else takes back what it measured before
-            told = {each.code for each in heard if each.source == one.source}
-            if other.part not in told and other.status in COUNTED and _newer(one, other):
+            if other.part not in told[one.source] and other.status in COUNTED and _newer(one, other):
                 other.status = "entered-in-error"
                 change(other.code, other.at)
     session.flush()
     return changed
+
+
+class _Known:
+    """The rows of one subject by their sources and identifiers, so that thousands at once are found without a search."""
+
+    def __init__(self, rows: Iterable[Measurement]) -> None:
+        self._places: dict[int, int] = {}
+        self._named: dict[tuple[str, str], dict[int, Measurement]] = {}
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Measurement) -> None:
+        """Note a row under its names; one that was known stays where it was."""
+        place = self._places.setdefault(id(row), len(self._places))
+        for name in (("source", row.source), ("identifier", row.identifier)):
+            if name[1]:
+                self._named.setdefault(name, {})[place] = row
+
+    def same(self, one: Heard) -> list[Measurement]:
+        """Return the rows of this Observation, in the order in which they became known."""
+        found = self._named.get(("source", one.source), {}) | self._named.get(("identifier", one.identifier), {})
+        return [found[place] for place in sorted(found)
+                if found[place].source == one.source or (one.identifier and found[place].identifier == one.identifier)]
 
 
 def _values(one: Heard) -> Json:
@@ -182,6 +209,13 @@ def look(store: Store, subject: str, model: str, codes: Collection[str], since: 
         ).order_by(Measurement.at, Measurement.code, Measurement.version, Measurement.value))
         values = {(one.code, round(one.at)): one for one in found}  # from two feeds: the newest version
     return row, sorted(values.values(), key=lambda one: (one.at, one.code))
+
+
+def postpone(store: Store, subject: str, model: str, until: float, *, now: float) -> None:
+    """Let others who are due come first; what is heard meanwhile makes the row due at once."""
+    with store.session() as session:
+        session.execute(update(Watched).where(Watched.subject == subject, Watched.model == model, Watched.due_at <= now)
+                        .values(due_at=until), execution_options=_UNSYNCHRONISED)
 
 
 def newest(store: Store, subject: str, codes: Collection[str]) -> float | None:
@@ -245,7 +279,7 @@ def open_alerts(store: Store, subject: str) -> list[Standing]:
     return alerts_of(store, subject=subject, active=True)
 
 
-def alerts_of(store: Store, *, subject: str = "", active: bool | None = None, limit: int = 100) -> list[Standing]:
+def alerts_of(store: Store, *, subject: str = "", active: bool | None = None, limit: int = MOST_ALERTS) -> list[Standing]:
     """Return alerts, the latest first."""
     wanted = select(Alert)
     if subject:

@@ -51,10 +51,15 @@ def prune(store: Store, older_than_s: float) -> int:
                 _remove(session, uid)
                 pruned += 1
     _list_orphans(store, time.time() - ORPHAN_S)
-    while _drop_files(store):
-        pass
+    drop_leftovers(store)
     store.known.clear()
     return pruned
+
+
+def drop_leftovers(store: Store) -> None:
+    """Remove the files that were listed for removal and that no row names."""
+    while _drop_files(store):
+        pass
 
 
 def _finished(store: Store, before: float) -> list[str]:

@@ -94,3 +94,15 @@ def test_models_imports_without_the_training_extra() -> None:
     code = f"{hide}; import importlib; [importlib.import_module(n) for n in {names!r}]"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_rooms_of_the_service_do_not_lean_on_who_puts_them_together() -> None:
+    """A room (a folder of service/) is mounted by web, app and worker; it imports none of them."""
+    above = {"service.web", "service.app", "service.worker", "service.ehr", "service.commands"}
+    found = {
+        (path.relative_to(ROOT).as_posix(), node.module)
+        for path in (ROOT / "service").glob("*/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in above
+    }
+    assert found == set()

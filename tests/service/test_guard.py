@@ -68,6 +68,27 @@ def test_more_bodies_at_once_than_there_is_room_for_are_asked_to_come_back() -> 
     assert "1024" == client.post("/v1/images", content=bytes(1024)).text
 
 
+async def count(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(sum([len(one) async for one in request.stream()])))
+
+
+def bulk_client() -> TestClient:
+    app = Starlette(routes=[Route("/fhir/$predict", count, methods=["POST"])])
+    return TestClient(Guard(app, Settings(max_record_body_mib=1, max_bulk_body_mib=4, max_bodies_mib=1), Metrics()))
+
+
+def test_ndjson_is_read_piece_by_piece_and_takes_no_room_from_other_bodies() -> None:
+    answer = bulk_client().post("/fhir/$predict", content=bytes(3 * MIB), headers={"content-type": "application/fhir+ndjson"})
+    assert (200, str(3 * MIB)) == (answer.status_code, answer.text)
+
+
+@pytest.mark.parametrize("kinds", [
+    ["application/json; a=ndjson"], ["application/fhir+json", "application/fhir+ndjson"], ["application/ndjson-seq"], []])
+def test_only_what_will_be_read_as_ndjson_may_be_so_large(kinds: list[str]) -> None:
+    headers = [("content-type", kind) for kind in kinds]
+    assert 413 == bulk_client().post("/fhir/$predict", content=bytes(3 * MIB), headers=headers).status_code
+
+
 def test_requests_beyond_the_limit_are_asked_to_come_back_and_probes_pass() -> None:
     metrics = Metrics()
     statuses: dict[str, int] = {}

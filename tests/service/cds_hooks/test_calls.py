@@ -144,10 +144,16 @@ def test_a_malformed_call_is_400_and_its_values_are_not_repeated(ward: CdsHouse,
     assert "viewed" not in detail
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 5000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"a": NaN}', b'{"a": 1e400}',
+                                  b'{"a": 1' + 400 * b"0" + b"}", b'{"a": "\\ud800"}', b'{"a": 1, "a": 2}'])
 def test_what_is_no_json_object_is_400(ward: CdsHouse, body: bytes) -> None:
     answer = ward.client.post(f"/cds-services/{ICU}", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
+
+
+def test_what_nests_too_deeply_is_413(ward: CdsHouse) -> None:
+    answer = ward.client.post(f"/cds-services/{ICU}", content=b"[" * 5000, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_deep")
 
 
 @pytest.mark.parametrize("observations", [

@@ -42,6 +42,22 @@ def bundle(*orders: Json) -> Json:
     ([{"timing": {"repeat": {"timeOfDay": ["08:00:00"]}}, "doseAndRate": mg(4)}], 28.0),
     ([{"timing": {"code": {"coding": [{"code": "QD"}]}}, "doseAndRate": mg(4)}], 28.0),
     ([{"timing": DAILY, "doseQuantity": {"value": 5, "unit": "mg"}}], 35.0),  # as examples of the specification have it
+    ([{"timing": {"repeat": {"frequency": 3, "period": 1, "periodUnit": "wk", "dayOfWeek": ["mon", "wed", "fri"]}},
+       "doseAndRate": mg(5)}], 15.0),
+    ([{"timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "wk", "dayOfWeek": ["mon", "wed", "fri"]}},
+       "doseAndRate": mg(5)}], 15.0),
+    ([{"timing": {"repeat": {"frequency": 1, "period": 2, "periodUnit": "wk", "dayOfWeek": ["mon"]}}, "doseAndRate": mg(5)}], None),
+    ([{"timing": {"repeat": {"boundsDuration": {"value": 3, "code": "mo"}}, "code": {"coding": [{"code": "BID"}]}},
+       "doseAndRate": mg(2.5)}], 35.0),
+    ([{"timing": {"repeat": {"boundsDuration": {"value": 3, "code": "mo"}}}, "doseAndRate": mg(5)}], None),
+    ([{"timing": {"repeat": {"frequency": 1, "period": 1}}, "doseAndRate": mg(5)}], None),
+    ([{"timing": {"repeat": {"frequency": 2}}, "doseAndRate": mg(5)}], None),
+    # 10 mg for two days, then 5 mg; and 5 mg, then 4 mg: one after the other
+    ([{"timing": {"repeat": {**DAILY["repeat"], "boundsDuration": {"value": 2, "code": "d"}}}, "doseAndRate": mg(10)},
+      {"timing": DAILY, "doseAndRate": mg(5)}], None),
+    ([{"sequence": 1, "timing": DAILY, "doseAndRate": mg(5)}, {"sequence": 2, "timing": DAILY, "doseAndRate": mg(4)}], None),
+    ([{"sequence": 1, "timing": {"repeat": {"dayOfWeek": ["mon", "wed", "fri"]}}, "doseAndRate": mg(5)},
+      {"sequence": 2, "timing": {"repeat": {"dayOfWeek": ["tue", "thu", "sat", "sun"]}}, "doseAndRate": mg(2.5)}], 25.0),
     ([], None),
     ([{"timing": DAILY}], None),
     ([{"doseAndRate": mg(5)}], None),
@@ -82,6 +98,23 @@ def test_warfarin_is_known_by_code_or_name(concept: Json) -> None:
                                      {"coding": [{"system": "http://example.org", "code": "B01AA03"}]}, {"text": "warfarinised"}])
 def test_other_drugs_are_left_alone(concept: Json) -> None:
     assert drafts_of(bundle(order(concept=concept)), None) == []
+
+
+@pytest.mark.parametrize(("concept", "strengths"), [
+    (ATC, (2.0, 5.0)), ({"text": "COUMADINE 5 mg, comprimé sécable"}, (5.0,)), ({"text": "Warfarine 2,5 mg"}, (2.5,)),
+    ({"text": "Warfarine 2 mg ou 5 mg"}, (2.0, 5.0)), ({"text": "Warfarine 1/2 mg"}, (2.0, 5.0)),
+    ({"text": "Warfarine 35 mg/semaine"}, (2.0, 5.0)),
+    ({"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "855318"}]}, (3.0,)),
+])
+def test_a_dose_is_made_of_the_tablets_that_are_ordered(concept: Json, strengths: tuple[float, ...]) -> None:
+    [draft] = drafts_of(bundle(order(concept={"coding": [], **concept, **({} if concept.get("coding") else ATC)})), None)
+    assert draft.strengths_mg == strengths
+    assert rounded_daily_mg(28.0, (5.0,)) == 5.0
+    assert rounded_daily_mg(28.0, (2.0,)) == 4.0
+
+
+def test_an_order_not_to_give_warfarin_is_no_draft_of_it() -> None:
+    assert drafts_of(bundle(order() | {"doNotPerform": True}), None) == []
 
 
 def test_a_medication_that_is_pointed_at_is_looked_up() -> None:

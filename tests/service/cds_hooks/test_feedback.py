@@ -65,10 +65,18 @@ def test_feedback_on_a_card_that_is_not_known_is_taken_and_counted(ward: CdsHous
     {"feedback": [{"card": "x", "outcome": "accepted", "outcomeTimestamp": "2026-11-22T10:05:31"}]},
     {"feedback": [{"card": "x" * 65, "outcome": "accepted", "outcomeTimestamp": NOW}]},
     {"feedback": [{"card": "x", "outcome": "accepted", "outcomeTimestamp": NOW}] * 101},
+    {"feedback": [{"card": "x\0", "outcome": "accepted", "outcomeTimestamp": NOW}]},
 ])
 def test_malformed_feedback_is_400(ward: CdsHouse, told: Any) -> None:
     answer = ward.client.post(f"/cds-services/{ICU}/feedback", json=told)
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_hook")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_hook" if isinstance(told, dict) else "not_json")
+
+
+def test_a_comment_is_kept_as_every_database_can(ward: CdsHouse) -> None:
+    told = {"card": "x", "outcome": "overridden", "outcomeTimestamp": NOW, "overrideReason": {"userComment": "one\0two"}}
+    assert send(ward, told) == 200
+    with ward.house.store.reading() as session:
+        assert "one two" in session.scalars(select(Feedback.comment)).all()
 
 
 def test_feedback_to_no_service_is_404(ward: CdsHouse) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,25 @@ def test_a_file_that_is_away_means_no_key(tmp_path: Path) -> None:
 
 def _never(url: str) -> bytes:
     raise AssertionError(f"fetched {url}")
+
+
+def test_a_known_key_does_not_wait_for_a_client_that_answers_slowly() -> None:
+    site, asked, answers = Site(), threading.Event(), threading.Event()
+    site.key()
+
+    def slow(_: str) -> Any:
+        asked.set()
+        answers.wait(30)
+        return json.loads(site.answer)
+
+    site.now, site.keys._fetch = PAUSE_S + 1, slow
+    with ThreadPoolExecutor(2) as threads:
+        unknown = threads.submit(site.key, "unknown")
+        try:
+            assert asked.wait(10)
+            assert threads.submit(site.key).result(10)
+            assert not unknown.done()
+        finally:
+            answers.set()
+        with pytest.raises(NoKey):
+            unknown.result(10)

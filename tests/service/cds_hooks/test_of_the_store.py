@@ -86,6 +86,22 @@ def test_findings_above_their_threshold_are_told(reading_room: CdsHouse) -> None
     assert card["links"][0]["url"].startswith("https://ai.example.org/v1/studies/")
 
 
+def test_a_name_that_differs_is_to_be_looked_at_and_not_repeated(reading_room: CdsHouse) -> None:
+    image(reading_room.house.store, 1, ipp="IPP1", PatientName="CANARYNAME^A")
+    [card] = imaging(reading_room, patient("IPP1", name=[{"use": "official", "family": "OTHER", "given": ["B"]}]))
+    assert "names of the images and of the record differ" in card["detail"]
+    assert "CANARYNAME" not in json.dumps(card)
+    [card] = imaging(reading_room, patient("IPP1", name=[{"use": "official", "family": "Canaryname", "given": ["A"]}]))
+    assert "differ" not in card["detail"]
+
+
+def test_a_probability_is_never_told_as_certainty_and_french_signs_stay_with_their_word(reading_room: CdsHouse) -> None:
+    image(reading_room.house.store, 1, ipp="IPP1", summary={"findings": [{**SCORED["findings"][0], "value": 0.9987}]})
+    [card] = imaging(reading_room, patient("IPP1"), **{"accept-language": "fr"})
+    assert "| Pneumonie | supérieure à 99\u00a0% | 40\u00a0% |" in card["detail"]
+    assert "IA sur images\u00a0: Pneumonie au-dessus du seuil" == card["summary"]
+
+
 def test_nothing_above_a_threshold_is_no_all_clear(reading_room: CdsHouse) -> None:
     calm = {"findings": [SCORED["findings"][1]]}
     image(reading_room.house.store, 1, ipp="IPP1", summary=calm)
@@ -143,6 +159,14 @@ def alerts(house: CdsHouse) -> list[Json]:
     for card in cards:
         check_card(card)
     return cards
+
+
+def test_an_alert_is_found_by_the_whole_address_of_the_patient_too(reading_room: CdsHouse) -> None:
+    alert(reading_room.house.store, subject="https://fhir.example.org/r4/Patient/p1")
+    told = call("patient-view", PLACE, {})
+    found = [len(reading_room.cards("monitoring-alerts", {**told, "fhirServer": server}))
+             for server in ("https://fhir.example.org/r4", "https://fhir.example.org/r4/", "https://other.example.org/r4")]
+    assert found == [1, 1, 0]
 
 
 def test_an_alert_that_stands_is_critical_and_says_why(reading_room: CdsHouse) -> None:

@@ -12,14 +12,14 @@ from models.manifest import Code, Manifest, Output, read_manifest
 from models.prediction import Contribution, Explanation, Finding, Identity, Prediction
 from models.read_fhir import Reading
 from models.record import Record
-from service.cds_hooks.dose import Draft, weekly_mg
+from service.cds_hooks.dose import Draft, drafts_of, weekly_mg
 from service.cds_hooks.orders import dose_card
 from service.cds_hooks.write_card import Made, Occasion
 from service.fhir.assessed import Assessed
 from service.site import Device
 from tests.make import ROOT
 from tests.service.cds_hooks.spec import check_card
-from tests.service.cds_hooks.test_dose import DAILY, mg, order
+from tests.service.cds_hooks.test_dose import ATC, DAILY, bundle, mg, order
 
 DOSE = Code(system="urn:diaphane:codes", code="warfarin-weekly-dose", display="Weekly dose")
 Json = dict[str, Any]
@@ -42,12 +42,15 @@ def manifest() -> Manifest:
     return told.model_copy(update={"name": "warfarin_dose", "outputs": outputs, "moment": "while ordering", "moment_h": None})
 
 
-def shown(draft: Json, hook: str = "order-select", predicted: Prediction | None = None, language: Any = "en") -> Made | None:
+def shown(
+    draft: Json, hook: str = "order-select", predicted: Prediction | None = None, language: Any = "en",
+    strengths: tuple[float, ...] = Draft.strengths_mg,
+) -> Made | None:
     predicted = predicted or result()
     reading = Reading(Record({}, {}))
     assessed = Assessed(manifest(), predicted, reading, datetime.now(UTC), language, Device())
     occasion = Occasion(hook, "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea", "warfarin-dose", language, "https://ai.example.org")
-    return dose_card(occasion, assessed, predicted, Draft(draft, weekly_mg(draft)))
+    return dose_card(occasion, assessed, predicted, Draft(draft, weekly_mg(draft), strengths))
 
 
 def daily(value: float) -> Json:
@@ -110,6 +113,25 @@ def test_no_dose_outside_the_interval_is_suggested() -> None:
     made = shown(order(), predicted=result(value=9.0, low=8.0, high=10.0))
     assert made is not None
     assert "suggestions" not in made.card
+
+
+def test_no_dose_well_above_the_computed_one_is_suggested() -> None:
+    five_mg = {"text": "Coumadine 5 mg", **ATC}
+    for value, doses in ((28.0, []), (33.0, [35.0]), (21.0, [17.5])):
+        [draft] = drafts_of(bundle(order(concept=five_mg)), None)
+        made = shown(draft.resource, predicted=result(value=value, low=12.0, high=60.0), strengths=draft.strengths_mg)
+        assert made is not None
+        assert [weekly_mg(one["actions"][0]["resource"]) for one in made.card.get("suggestions", [])] == doses
+        assert "2 or 5 mg" not in made.card["detail"]
+
+
+def test_instructions_that_cannot_be_read_are_not_struck_out() -> None:
+    taper = order({**daily(10)["dosageInstruction"][0], "sequence": 1}, {**daily(5)["dosageInstruction"][0], "sequence": 2})
+    for draft in (taper, order({"text": "as the INR asks"})):
+        made = shown(draft)
+        assert made is not None
+        assert "suggestions" not in made.card
+        assert "could not be read" in made.card["summary"]
 
 
 def test_a_draft_without_id_cannot_be_edited() -> None:

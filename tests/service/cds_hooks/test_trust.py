@@ -98,6 +98,13 @@ def test_without_clients_only_this_machine_may_call(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()["code"]) == (401, "no_token")
 
 
+def test_where_a_token_is_set_cards_ask_for_it_too(tmp_path: Path) -> None:
+    with cds_house(tmp_path, only(tmp_path), api_token="x" * 20) as house:
+        told = [house.client.get("/cds-services", headers={"authorization": f"Bearer {token}"}).status_code
+                for token in ("", "y" * 20, "x" * 20)]
+    assert told == [401, 401, 200]
+
+
 def test_clients_need_our_public_address(tmp_path: Path) -> None:
     site = f'[[cds_clients]]\niss = "{ISS}"\njwks = "{jwks_file(tmp_path)}"\n'
     with pytest.raises(SettingsError, match="public_url"), cds_house(tmp_path, only(tmp_path), site=site):

@@ -12,8 +12,8 @@ from models.manifest import Code, Output, read_manifest
 from models.prediction import Finding
 from models.read_fhir import Ignored
 from service.cds_hooks.ignored import ignored_lines
-from service.cds_hooks.write_card import RISKS, about, amount, card, headline, indicator
-from service.words import LANGUAGES
+from service.cds_hooks.write_card import RISKS, about, amount, card, headline, indicator, limits, summary_of
+from service.words import LANGUAGES, Language, say
 from tests.make import ROOT
 from tests.service.cds_hooks.test_orders import Occasion
 
@@ -70,6 +70,16 @@ def test_a_headline_says_figure_people_and_word() -> None:
     assert "31\u00a0% (environ 3 sur 10), risque élevé" in headline(manifest, finding(0.31, risk="high"), "fr")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_summary_of_two_findings_names_the_risk_of_both(language: Language) -> None:
+    triage = read_manifest(ROOT / "models/released/ed_triage-1.0.0")
+    for risk in ("negligible", "low", "moderate", "high"):
+        found = [Finding(one.name, one.label, one.label_fr, one.code, "probability", 0.014, "1", risk=risk) for one in triage.outputs]
+        told = summary_of(triage, found, language)
+        assert len(told) <= 140
+        assert told.count(say(language, RISKS[risk])) == 2
+
+
 def test_a_quantity_is_said_with_its_interval() -> None:
     dose = Finding("o", "Dose", "Dose", CODE, "quantity", 33.4, "mg/wk", low=22.2, high=49.9, interval_level=0.9)
     assert amount(dose, "en").endswith("(90% interval 22 to 50)")
@@ -101,3 +111,9 @@ def test_what_a_sender_can_mend_is_named_and_the_usual_only_counted() -> None:
 def test_what_a_sender_made_up_is_not_repeated() -> None:
     [line] = ignored_lines([Ignored("MaDurand", "camille", 1)], "en")
     assert line == "Not used: 1 × entry, another reason."
+
+
+def test_where_a_release_learnt_is_said_in_the_language_of_the_card() -> None:
+    manifest = read_manifest(ROOT / "models/released/icu_mortality-1.0.0")
+    assert ", 2001 à 2008. À recalibrer" in limits(manifest, "fr")
+    assert ", 2001 to 2008. Recalibrate" in limits(manifest, "en")

@@ -132,6 +132,44 @@ def test_a_cancelled_job_is_gone_and_its_worker_saves_nothing(room: Room) -> Non
         assert set() == bulk.files_named(session)
 
 
+def files_of(room: Room) -> list[Path]:
+    return [one for one in (room.house.settings.store / "objects").rglob("*") if one.is_file()]
+
+
+def test_of_a_cancelled_job_no_file_stays_not_even_of_the_piece_in_hand(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled = begin(room, ndjson(lines(2)))
+    room.fhir.bulk.work.step()
+    assert files_of(room)
+    assert 202 == room.client.delete(cancelled).status_code
+    assert [] == files_of(room)
+    status, score = begin(room, ndjson(lines(1))), room.fhir.bulk.work._score
+
+    def cancelled_meanwhile(*told: Any) -> Done:
+        done = score(*told)
+        assert 202 == room.client.delete(status).status_code
+        return done
+
+    monkeypatch.setattr(room.fhir.bulk.work, "_score", cancelled_meanwhile)
+    assert room.fhir.bulk.work.step()
+    assert [] == files_of(room)
+
+
+def test_a_job_whose_file_is_gone_is_given_up_at_once(room: Room) -> None:
+    status = begin(room, ndjson(lines(1)))
+    for one in files_of(room):
+        one.unlink()
+    assert room.fhir.bulk.work.step()
+    assert 500 == room.client.get(status).status_code
+
+
+@pytest.mark.parametrize("accept", ["application/fhir+ndjson", "application/ndjson", "*/*", "application/fhir+json"])
+def test_results_are_given_to_who_asks_for_ndjson(room: Room, accept: str) -> None:
+    status = begin(room, ndjson(lines(1)))
+    room.fhir.bulk.work.step()
+    url = room.client.get(status).json()["output"][0]["url"].removeprefix("http://testserver")
+    assert 200 == room.client.get(url, headers={"accept": accept}).status_code
+
+
 def test_what_has_ended_long_ago_is_pruned_and_what_waits_stays(room: Room) -> None:
     done, waiting = begin(room, ndjson(lines(1))), ""
     room.fhir.bulk.work.step()

@@ -176,3 +176,12 @@ def test_releases_that_are_not_open_yet_are_told_before_the_body_is_read(room: R
     assert "transient" == outcome(answer, 503)["code"]
     assert answer.headers["retry-after"]
     assert 200 == room.client.get("/fhir/metadata").status_code
+
+
+def test_errors_are_in_the_language_that_is_accepted(room: Room) -> None:
+    told = {language: room.client.post("/fhir/$predict", content=b"[]", headers={**FHIR, "accept-language": language}).json()
+            for language in ("en", "fr")}
+    english, french = (told[language]["issue"][0]["details"]["text"] for language in ("en", "fr"))
+    assert english.startswith("Not JSON.")
+    assert french != english
+    assert told["fr"]["issue"][0]["details"]["coding"] == told["en"]["issue"][0]["details"]["coding"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.fhir.judge import judge
 from service.monitoring.observations import take
 from service.store import monitoring as rows
 from tests.service.monitoring.home import CALM, HIGH, MODEL, Home, bundle, heart_rate, home
@@ -161,6 +162,18 @@ def test_flags_show_what_stands_and_what_ended(at_home: Home) -> None:
     assert 0 == at_home.client.get("/fhir/Flag?status=inactive").json()["total"]
     for query in ("code=x", "status=entered-in-error", "patient=%00", "subject=Group/1"):
         assert 400 == at_home.client.get(f"/fhir/Flag?{query}").status_code
+
+
+def test_a_list_that_is_cut_says_so_and_states_no_total(at_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.monitoring.MOST_ALERTS", 1)
+    for minute, rate in ((0, CALM), (15, HIGH)):
+        for subject in ("Patient/p1", "Patient/p2"):
+            at_home.hear(minute, rate, subject)
+    told = at_home.client.get("/fhir/Flag").json()
+    assert (["match", "outcome"], False) == ([one["search"]["mode"] for one in told["entry"]], "total" in told)
+    assert [] == judge(told)
+    alone = at_home.client.get("/fhir/Flag?patient=p1").json()
+    assert (1, ["match"]) == (alone["total"], [one["search"]["mode"] for one in alone["entry"]])
 
 
 def test_odd_identifiers_and_addresses_are_taken_or_refused_but_never_a_fault_of_ours(at_home: Home) -> None:

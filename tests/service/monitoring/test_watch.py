@@ -12,6 +12,7 @@ from service.monitoring import watch
 from service.monitoring.alerts import sentence
 from service.monitoring.watch import Watch, monitors
 from service.store import monitoring as rows
+from service.store.ehr_tables import Watched
 from service.store.ledger import counts
 from service.store.monitoring import Change
 from tests.service.monitoring.home import BETWEEN, CALM, HIGH, MODEL, OUTSIDE, REACHED, Clock, Home, bundle, heart_rate, home
@@ -257,6 +258,28 @@ def test_the_thread_of_the_room_notices_silence_by_itself(tmp_path: Path, monkey
         while not opened.alerts() and time.monotonic() < until:
             time.sleep(0.02)
         assert ["no_data"] == [one.kind for one in opened.alerts()]
+
+
+def test_one_person_who_cannot_be_followed_holds_up_nobody(at_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for subject in ("Patient/p1", "Patient/p2"):
+        at_home.hear(0, CALM, subject)
+        at_home.hear(15, CALM, subject)
+    at_home.clock.minute = 120
+    change = Watch._change
+
+    def fails(watch: Watch, model: Any, watched: Watched, *told: Any) -> Any:
+        if watched.subject == "Patient/p1":
+            raise ZeroDivisionError
+        return change(watch, model, watched, *told)
+
+    monkeypatch.setattr(Watch, "_change", fails)
+    assert at_home.room.watch.step(at_home.shelf)
+    assert ["no_data"] == [one.kind for one in at_home.alerts("Patient/p2")]
+    assert not at_home.room.watch.step(at_home.shelf)  # it waits, and does not keep a core busy
+    monkeypatch.undo()
+    at_home.clock.minute += 2
+    assert at_home.room.watch.step(at_home.shelf)
+    assert ["no_data"] == [one.kind for one in at_home.alerts("Patient/p1")]
 
 
 def test_people_are_followed_apart(at_home: Home) -> None:

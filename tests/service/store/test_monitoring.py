@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,13 @@ def hear(store: Store, *heard: Heard, now: float = 2000.0) -> bool:
 def test_the_same_again_makes_nobody_due(store: Store, subject: str) -> None:
     one = replace(ONE, subject=subject)
     assert [True, False] == [hear(store, one), hear(store, one)]
+
+
+def test_thousands_at_once_hold_up_other_writers_for_seconds_at_most(store: Store, subject: str) -> None:
+    many = [replace(ONE, subject=subject, source=f"Observation/{i}", identifier=f"urn:x|{i}", at=1000.0 + i) for i in range(4000)]
+    began = time.monotonic()
+    assert [True, False] == [hear(store, *many, now=6000.0), hear(store, *many, now=6000.0)]
+    assert time.monotonic() - began < 12  # each with each would take half a minute
 
 
 @pytest.mark.parametrize(("first", "then", "value"), [
