@@ -220,7 +220,7 @@ def decline_beyond(manifest: Manifest, view: View) -> Decline | None:
             return Decline(
                 Reason.OUT_OF_DISTRIBUTION,
                 f"This model takes {code} {_range(limits, unit_of(code))}, found another value.",
-                "Do not use this model here: it learnt from nobody with such a value.",
+                "Do not use this model here: it learnt from nobody with such a value. Judge by the value itself.",
             )
     return None
 

@@ -53,7 +53,7 @@ ADVICE = (
     marked("Score again when the sensor has sent more."),
     marked("Score again when a new value has come in."),
     marked("Not found: {codes}. Score again when more are known."),
-    marked("Do not use this model here: it learnt from nobody with such a value."),
+    marked("Do not use this model here: it learnt from nobody with such a value. Judge by the value itself."),
     marked("Send the image to an imaging model."),
     marked("Send the record to a risk model."),
     marked("Correct the value or its unit at the source, then score again."),
@@ -66,6 +66,31 @@ _JOINTS = (
     ("of at least", "d'au moins"), ("up to", "jusqu'à"), ("from", "de"), (" to ", " à "), (" or ", " ou "), ("of ", "de "),
     ("years", "ans"),
 )
+# Why images could not be read: codes of models.errors.UnusableInput
+UNREADABLE = {
+    "bad_geometry": marked("the position of the slices is not stated as DICOM asks"),
+    "bad_lut": marked("a table of grey levels is damaged"),
+    "bad_pixel_description": marked("the description of the pixels contradicts itself"),
+    "damaged_dicom": marked("the DICOM file is damaged"),
+    "duplicate_positions": marked("two slices lie at the same place"),
+    "executable_preamble": marked("the file begins like a program"),
+    "gantry_tilt": marked("the slices are tilted (gantry tilt)"),
+    "missing_slices": marked("slices are missing"),
+    "no_pixels": marked("there are no pixels"),
+    "no_transfer_syntax": marked("the transfer syntax is not stated"),
+    "not_dicom": marked("this is not a DICOM object"),
+    "not_finite": marked("a value is not a finite number"),
+    "slices_not_a_grid": marked("the slices are not parallel and evenly spaced"),
+    "technical_failure": marked("a technical failure"),
+    "too_deep": marked("the file is nested too deeply"),
+    "too_large": marked("the file is too large"),
+    "too_many_elements": marked("the file holds too many elements"),
+    "too_many_pixels": marked("the image has too many pixels"),
+    "truncated": marked("the file is cut short"),
+    "undecodable_pixels": marked("the pixels cannot be decoded"),
+    "unknown_transfer_syntax": marked("the transfer syntax is not one that is read here"),
+    "value_too_long": marked("a value is too long"),
+}
 
 
 def refusal_text(refusal: Refusal, language: Language) -> str:
@@ -85,11 +110,11 @@ def advice_text(refusal: Refusal, language: Language) -> str:
 
 def message_in(message: str, reason: str, language: Language) -> str:
     """Say the message of a refusal. ``reason`` is the word for programs; it stands in where the sentence is not known."""
-    if language == "en":
-        return message
     said = _said_again(message, MESSAGES, language)
     if said is not None:
         return said
+    if language == "en":
+        return message
     why = say(language, "Reason: {why}.", why=reason_in(reason, language))
     return why + (" " + say(language, "In the model's own words: {words}", words=message) if message else "")
 
@@ -103,9 +128,11 @@ def advice_in(advice: str, reason: str, language: Language) -> str:
 
 
 def reason_in(reason: str, language: Language) -> str:
-    """Say the reason word itself: "too few measurements"."""
+    """Say the reason word itself: "too few measurements"; or why images could not be read."""
     known = PICTURE_WORDS["reasons"].get(reason)
-    return str(known[language]) if known else reason.replace("_", " ")
+    if known:
+        return str(known[language])
+    return say(language, UNREADABLE[reason]) if reason in UNREADABLE else reason.replace("_", " ")
 
 
 def named(code: str, language: Language) -> str:
@@ -139,13 +166,15 @@ def _fact(place: str, value: str, language: Language) -> str:
         return ", ".join(named(one, language) for one in value.split(", "))
     if place == "meaning":
         return of_release(language, value)
-    if place in ("attribute", "score"):
+    if place in ("attribute", "score") or (language == "en" and place != "range"):
         return value
     if place == "allowed":
         return listed(language, re.split(r", | or ", value))
     if place == "range":  # "from 10 to 300 mm[Hg]"
         limits, _, ucum = value.rpartition(" ")
         value = f"{limits} {unit(language, ucum)}".strip() if limits else value
+    if language == "en":
+        return value
     for english, french in _JOINTS:
         value = value.replace(english, french)
     return _NUMBER.sub(lambda found: number(language, float(found[0]), len(found[0].partition(".")[2])), value)

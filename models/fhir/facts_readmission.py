@@ -17,7 +17,9 @@ YEAR, SOON = timedelta(days=365), timedelta(days=30)
 MOST_PROCEDURES, MOST_DIAGNOSES, RANKED = 6, 9, 3  # as counted in the data that were learnt from
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 NUBC = "https://www.nubc.org/CodeSystem/PatDischargeStatus"
-ATC = frozenset({"http://www.whocc.no/atc", "urn:oid:2.16.840.1.113883.6.73"})
+ATC = frozenset({
+    "http://www.whocc.no/atc", "https://smt.esante.gouv.fr/terminologie-atc", "urn:oid:2.16.840.1.113883.6.73",
+})
 VISITS = {
     "IMP": "prior_inpatient", "ACUTE": "prior_inpatient", "NONAC": "prior_inpatient", "SS": "prior_inpatient",
     "OBSENC": "prior_inpatient", "EMER": "prior_emergency", "AMB": "prior_outpatient", "VR": "prior_outpatient",
@@ -30,20 +32,27 @@ SOURCES = {
 HOME, HOME_CARE, NURSING, HOSPITAL, FACILITY, REHABILITATION, PSYCHIATRY, AGAINST_ADVICE = map(float, range(1, 9))
 DISPOSITIONS: Mapping[tuple[str, str], float] = {
     **{(HL7 + "discharge-disposition", code): place for code, place in {
-        "home": HOME, "alt-home": HOME, "snf": NURSING, "long": NURSING, "hosp": HOSPITAL, "other-hcf": FACILITY,
+        "home": HOME, "alt-home": HOME, "snf": NURSING, "long": NURSING, "other-hcf": FACILITY,
         "rehab": REHABILITATION, "psy": PSYCHIATRY, "aadvice": AGAINST_ADVICE}.items()},
     **{(NUBC, code): place for code, place in {
         "01": HOME, "06": HOME_CARE, "03": NURSING, "04": NURSING, "61": NURSING, "64": NURSING, "02": HOSPITAL,
         "66": HOSPITAL, "05": FACILITY, "43": FACILITY, "63": FACILITY, "70": FACILITY, "62": REHABILITATION,
         "65": PSYCHIATRY, "07": AGAINST_ADVICE}.items()},
 }
+# Dead, or to a hospice ("hosp" of HL7's table)
 NOT_ALIVE = frozenset({
-    (HL7 + "discharge-disposition", "exp"), *((NUBC, code) for code in ("20", "40", "41", "42", "50", "51")),
+    (HL7 + "discharge-disposition", "exp"), (HL7 + "discharge-disposition", "hosp"),
+    *((NUBC, code) for code in ("20", "40", "41", "42", "50", "51")),
 })
+ELSEWHERE = frozenset({
+    (HL7 + "discharge-disposition", "oth"), *((NUBC, code) for code in ("09", "21", "30", "69")),
+})  # alive, to where is not told
 DIABETES = {"http://snomed.info/sct": frozenset({"73211009", "44054006", "46635009"})}
 INSULIN, METFORMIN, DIABETES_DRUG = "A10A", ("A10BA02", "A10BD"), "A10"
 MEDICATIONS = ("MedicationRequest", "MedicationAdministration", "MedicationStatement")
-NOT_GIVEN = frozenset({"cancelled", "stopped", "not-done", "draft", "intended", "not-taken", "unknown"})
+NOT_GIVEN = frozenset({"cancelled", "not-done", "draft", "intended", "not-taken", "unknown"})  # stopped: given until then
+UNSURE = frozenset({"unconfirmed", "provisional", "differential", "refuted", "entered-in-error"})
+WAY_IN = timedelta(hours=1)  # a visit to the emergency department that ends so near to the stay led to it
 NOT_HELD = frozenset({"planned", "cancelled", "entered-in-error"})
 
 
@@ -104,13 +113,19 @@ def _course(bundle: Bundle, stay: Json) -> dict[str, Fact]:
         value = next((one for one in known if one is not None), None)
         if value is not None:
             found[name] = Fact(value, own)
-    if not ends & NOT_ALIVE:
+    patient = table(bundle.patient)
+    died = patient.get("deceasedBoolean") is True or bool(text(patient.get("deceasedDateTime")))
+    unread = bool(table(hospital.get("dischargeDisposition"))) and not ends & (DISPOSITIONS.keys() | ELSEWHERE)
+    if not ends & NOT_ALIVE and not died and not unread:  # an end that cannot be read may be a death
         found["discharged_alive"] = Fact(1.0, own)
     return found
 
 
 def _visits(bundle: Bundle, stay: Json) -> dict[str, Fact]:
-    """Count the visits that began before the stay, parts of a visit with it, and the returns within 30 days."""
+    """Count the visits that began before the stay, parts of a visit with it, and the returns within 30 days.
+
+    The visit to the emergency department through which this stay began is a part of it, stated or not.
+    """
     start = moment_of(table(stay.get("period")).get("start")) or bundle.origin
     names = {own_reference(one) for one in bundle.of("Encounter")} - {""}
     recent: dict[str, list[Json]] = {name: [] for name in ("prior_inpatient", "prior_emergency", "prior_outpatient")}
@@ -121,6 +136,9 @@ def _visits(bundle: Bundle, stay: Json) -> dict[str, Fact]:
         if one is stay or reference(one.get("partOf")) in names or kind is None or began is None:
             continue
         if text(one.get("status")) in NOT_HELD or began >= start:
+            continue
+        end = moment_of(table(one.get("period")).get("end"))
+        if kind == "prior_emergency" and end is not None and end >= start - WAY_IN:
             continue
         if kind == "prior_inpatient":
             stays.append((began, one))
@@ -183,25 +201,29 @@ def _group(system: str, code: str) -> int | None:
 
 
 def _medications(bundle: Bundle, stay: Json) -> dict[str, Fact]:
-    """Count distinct medications of the stay; of those with an ATC code tell the diabetes drugs."""
+    """Count distinct medications of the stay, and tell the diabetes drugs by ATC; absent only where every drug has a code."""
     named: dict[object, Json] = {}
     drugs: list[tuple[str, Json]] = []
+    complete = True
     by_name = {own_reference(one): one for one in bundle.of("Medication")}
     for kind in MEDICATIONS:
         for one in bundle.of(kind):
-            if text(one.get("status")) in NOT_GIVEN or not _during(bundle, stay, one):
+            unused = text(one.get("status")) in NOT_GIVEN or one.get("doNotPerform") is True
+            if unused or not _during(bundle, stay, one):
                 continue
             concept = table(one.get("medicationCodeableConcept"))
             concept = concept or table(by_name.get(reference(one.get("medicationReference")), {}).get("code"))
             marks = list(codings(concept))
             named.setdefault(marks[0] if marks else text(concept.get("text")) or own_reference(one), one)
-            drugs += [(code.upper(), one) for system, code in marks if system in ATC]
+            coded = [(code.upper(), one) for system, code in marks if system in ATC]
+            complete = complete and bool(coded)
+            drugs += coded
     if not named:
         return {}
     told = {"medications_count": Fact(float(len(named)), _source(*named.values()))}
-    if drugs:
-        for name, starts in (("on_insulin", INSULIN), ("on_metformin", METFORMIN), ("on_diabetes_drug", DIABETES_DRUG)):
-            whose = [one for code, one in drugs if code.startswith(starts)]
+    for name, starts in (("on_insulin", INSULIN), ("on_metformin", METFORMIN), ("on_diabetes_drug", DIABETES_DRUG)):
+        whose = [one for code, one in drugs if code.startswith(starts)]
+        if whose or complete:
             told[name] = Fact(float(bool(whose)), _source(*whose))
     return told
 
@@ -219,7 +241,7 @@ def _diabetes(bundle: Bundle) -> dict[str, Fact]:
         for system, code in codings(one.get("code")):
             group = _group(system, code)
             known = (group is not None and GROUPS[group].startswith("diabetes_")) or code in DIABETES.get(system, ())
-            if known and not verified & {"refuted", "entered-in-error"}:
+            if known and not verified & UNSURE:
                 return {"diabetes": Fact(1.0, _source(one))}
     return {}
 
@@ -230,8 +252,8 @@ def _during(bundle: Bundle, stay: Json, one: Json) -> bool:
     names = {own_reference(stay), own_reference(bundle.encounter or {})} - {""}
     if whose:
         return whose in names or reference(_encounter(bundle, whose).get("partOf")) in names
-    at = when(one)
-    return at is not None and bundle.origin <= at <= bundle.moment
+    at, start = when(one), moment_of(table(stay.get("period")).get("start")) or bundle.origin
+    return at is not None and start <= at <= bundle.moment
 
 
 def _encounter(bundle: Bundle, name: str) -> Json:

@@ -1,8 +1,8 @@
 """Facts that dose warfarin: genotypes, interacting drugs, diagnoses and smoking, from FHIR resources.
 
 That something is absent is concluded only from a list that can be read as a whole: diagnoses all in ICD-10, drugs all in
-ATC. One entry in another system, and what was not found stays unknown. Genotypes follow the Genotype profile of HL7
-Genomics Reporting (LOINC 84413-4, the gene in component 48018-6).
+ATC. One entry in another system, and what was not found stays unknown; so does a drug that acts on for weeks once it was
+stopped. Genotypes follow the Genotype profile of HL7 Genomics Reporting (LOINC 84413-4, the gene in component 48018-6).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _TABLE: Mapping[str, Any] = json.loads(
 _SYSTEMS: Mapping[str, str] = {uri: name for name, uris in _TABLE["systems"].items() for uri in uris}
 _UNSURE = frozenset({"unconfirmed", "provisional", "differential"})
 _TAKEN = frozenset({"active", "intended", "draft", "on-hold", "in-progress"})
+_OVER = frozenset({"completed", "stopped"})
+_ENDED = -1.0  # of a drug: neither taken nor denied
 _DRUGS = ("MedicationStatement", "MedicationRequest", "MedicationAdministration")
 _VARIANT_ALLELES = {"A": 1, "T": 1, "G": 0, "C": 0}  # of -1639G>A, 1173C>T and 2255C>T, on either strand
 _ON_ONE_STRAND = ({"A"}, {"G"}, {"A", "G"}, {"C"}, {"T"}, {"C", "T"})
@@ -45,14 +47,14 @@ def genotypes(bundle: Bundle) -> dict[str, Fact]:
     alleles: list[tuple[int, float, str]] = []
     for observation in sorted(bundle.of("Observation"), key=lambda one: when(one) or _EARLIEST):
         gene, said = _gene(observation), " ".join(_words(observation))
-        stars = re.search(r"\*(\d+)[A-Z]?\s*/\s*\*(\d+)", said)
+        stars = _one_pair(r"\*(\d+)[A-Z]?\s*/\s*\*(\d+)", observation)
         if gene == "CYP2C9" and stars:
-            number = _TABLE["genotype"]["diplotypes"].get("/".join(sorted(stars.groups(), key=int)))
+            number = _TABLE["genotype"]["diplotypes"].get("/".join(sorted(stars, key=int)))
             if number is not None:
                 diplotypes.append((0, float(number), own_reference(observation)))
-        pair = re.search(r"(?<![A-Z])([ACGT])\s*/\s*([ACGT])(?![A-Z])", said)
-        if gene == "VKORC1" and pair and set(pair.groups()) in _ON_ONE_STRAND:
-            count = float(sum(_VARIANT_ALLELES[letter] for letter in pair.groups()))
+        pair = _one_pair(r"(?<![A-Z])([ACGT])\s*/\s*([ACGT])(?![A-Z])", observation)
+        if gene == "VKORC1" and pair and set(pair) in _ON_ONE_STRAND:
+            count = float(sum(_VARIANT_ALLELES[letter] for letter in pair))
             alleles += [(-place, count, own_reference(observation))
                         for place, names in enumerate(_TABLE["genotype"]["variants"]) if any(one in said for one in names)]
     found = {"cyp2c9_diplotype": diplotypes, "vkorc1_a_alleles": alleles}
@@ -71,9 +73,18 @@ def _gene(observation: Json) -> str:
     return next((gene for gene in ("CYP2C9", "VKORC1") if gene in said), "")
 
 
-def _words(observation: Json) -> Iterator[str]:
+def _one_pair(pattern: str, observation: Json) -> tuple[str, ...]:
+    """Return the two alleles that an Observation's value names; nothing when it names none, or several.
+
+    Its code is not looked at: "CYP2C9 *2/*3" there is the name of the test.
+    """
+    found = {tuple(sorted(pair)) for pair in re.findall(pattern, " ".join(_words(observation, ("valueCodeableConcept",))))}
+    return found.pop() if len(found) == 1 else ()
+
+
+def _words(observation: Json, concepts: Iterable[str] = ("code", "valueCodeableConcept")) -> Iterator[str]:
     """Yield the words of an Observation's code and value, where laboratories write a genotype."""
-    for concept in map(table, (observation.get("code"), observation.get("valueCodeableConcept"))):
+    for concept in (table(observation.get(name)) for name in concepts):
         yield text(concept.get("text"))
         for coding in map(table, listed(concept.get("coding"))):
             yield from (text(coding.get("display")), text(coding.get("code")))
@@ -82,10 +93,12 @@ def _words(observation: Json) -> Iterator[str]:
 
 def _stated(rules: Mapping[str, Any], entries: Found, whole: str) -> dict[str, Fact]:
     """Judge each of our codes against the entries. ``whole``: the system in which absence can be concluded."""
-    complete = bool(entries) and all(any(system == whole for system, _ in codes) for codes, _, _ in entries)
+    listing = [codes for codes, said, _ in entries if said != _ENDED]
+    complete = bool(listing) and all(any(system == whole for system, _ in codes) for codes in listing)
     found = {}
     for name, rule in rules.items():
-        mine = [(said, source) for codes, said, source in entries if any(_matches(rule, *code) for code in codes)]
+        named = [(said, source) for codes, said, source in entries if any(_matches(rule, *code) for code in codes)]
+        mine = [(None if said == _ENDED else said, source) for said, source in named if said != _ENDED or rule.get("lingers")]
         sure = sorted({source for said, source in mine if said == 1.0 and source})
         if any(said == 1.0 for said, _ in mine):
             found[name] = Fact(1.0, tuple(sure))
@@ -94,7 +107,7 @@ def _stated(rules: Mapping[str, Any], entries: Found, whole: str) -> dict[str, F
     return found
 
 
-def _matches(rule: Mapping[str, list[str]], system: str, code: str) -> bool:
+def _matches(rule: Mapping[str, Any], system: str, code: str) -> bool:
     """Tell whether a code means it: ICD-10 and ATC by the start of the code, the others exactly."""
     stated = rule.get(system, [])
     return any(code.startswith(one) for one in stated) if system in ("icd10", "atc") else code in stated
@@ -115,15 +128,16 @@ def _diagnoses(bundle: Bundle) -> Iterator[tuple[set[tuple[str, str]], float | N
 
 
 def _drugs(bundle: Bundle) -> Iterator[tuple[set[tuple[str, str]], float | None, str]]:
-    """Yield every drug but the one that is being ordered; what was stopped is no entry of the list."""
+    """Yield every drug but the one that is being ordered. What was given by a nurse may be taken still: nobody says."""
     named = {own_reference(one): one.get("code") for one in bundle.of("Medication")}
     for kind in _DRUGS:
         for resource in bundle.of(kind):
-            status = text(resource.get("status"))
+            status = "" if resource.get("doNotPerform") is True else text(resource.get("status"))
             referred = named.get(reference(resource.get("medicationReference")))
             codes = _known([resource.get("medicationCodeableConcept"), referred])
-            if status in ("unknown", "not-taken") or status in _TAKEN:
-                said = 1.0 if status in _TAKEN else 0.0 if status == "not-taken" else None
+            ended = status in _OVER and (kind, status) != ("MedicationAdministration", "completed")
+            if status in ("unknown", "not-taken") or status in _TAKEN or status in _OVER:
+                said = 1.0 if status in _TAKEN else 0.0 if status == "not-taken" else _ENDED if ended else None
                 if not any(_matches(_TABLE["ordered"], *code) for code in codes):
                     yield codes, said, own_reference(resource)
 

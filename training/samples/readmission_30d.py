@@ -18,7 +18,7 @@ from training.samples.wrap import INS_TEST_OID, Patient
 
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 ICD10 = "http://hl7.org/fhir/sid/icd-10"
-ATC = "http://www.whocc.no/atc"
+ATC, INFUSION = "http://www.whocc.no/atc", "B05BB"  # solutions affecting the electrolyte balance: what fills a list up
 CCAM = "urn:oid:1.2.250.1.213.2.5"
 ADMITTED = datetime(2026, 3, 3, 9, 30, tzinfo=timezone(timedelta(hours=1)))
 FOLDER = "readmission_30d"
@@ -186,12 +186,13 @@ def _visit(name: str, kind: str, start: datetime, end: datetime) -> Json:
 
 
 def _given(stay: Stay) -> Iterator[Json]:
-    others = (("urn:diaphane:sample-drugs", f"drug-{number}") for number in range(stay.medications))
-    codes = [*((ATC, code) for code in stay.drugs), *others][: stay.medications]
-    for number, coding in enumerate(codes):
+    others = ([("urn:diaphane:sample-drugs", f"drug-{number}"), (ATC, INFUSION)] for number in range(stay.medications))
+    codes = [*([(ATC, code)] for code in stay.drugs), *others][: stay.medications]
+    for number, marks in enumerate(codes):
+        drug = {"coding": [{"system": system, "code": code} for system, code in marks]}
         yield {
             "resourceType": "MedicationRequest", "id": f"m{number}", "status": "active", "intent": "order",
-            "subject": _to("Patient/p1"), "encounter": _to("Encounter/e1"), "medicationCodeableConcept": _concept(*coding),
+            "subject": _to("Patient/p1"), "encounter": _to("Encounter/e1"), "medicationCodeableConcept": drug,
             "authoredOn": (ADMITTED + timedelta(hours=1)).isoformat(),
         }
 

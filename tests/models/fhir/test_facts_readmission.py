@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from training.data import diabetes130
 from training.data.cohort import matrix_of
 from training.risk_features import features_of
 from training.samples import readmission_30d as samples
-from training.samples.readmission_30d import ATC, HIGH_RISK, HL7, LOW_RISK, NO_DIABETES, Stay, bundle
+from training.samples.readmission_30d import ADMITTED, ATC, HIGH_RISK, HL7, LOW_RISK, NO_DIABETES, Stay, bundle
 
 ICD9_SYSTEM = "http://hl7.org/fhir/sid/icd-9-cm"
 ROW = {
@@ -189,9 +190,42 @@ def test_a_refuted_diagnosis_does_not_count() -> None:
 
 
 def test_medications_without_an_atc_code_leave_the_diabetes_drugs_unknown() -> None:
-    found = facts(replace(LOW_RISK, drugs=()))
+    content = bundle(replace(LOW_RISK, drugs=()))
+    drugs = [one["resource"] for one in content["entry"] if one["resource"]["resourceType"] == "MedicationRequest"]
+    drugs[0]["medicationCodeableConcept"] = {"text": "Insuline"}
+    found = read_bundle(content).record.static
     assert found["medications_count"] == 9
     assert not any(name.startswith("on_") for name in found)
+    drugs[1]["medicationCodeableConcept"] = {
+        "coding": [{"system": "https://smt.esante.gouv.fr/terminologie-atc", "code": "A10BA02"}]
+    }
+    found = read_bundle(content).record.static
+    assert (found["on_metformin"], found["on_diabetes_drug"], "on_insulin" in found) == (1, 1, False)
+
+
+def test_orders_ended_at_discharge_were_given_and_those_not_to_give_were_not() -> None:
+    content = bundle(replace(LOW_RISK, medications=3))
+    drugs = [one["resource"] for one in content["entry"] if one["resource"]["resourceType"] == "MedicationRequest"]
+    drugs[0]["status"], drugs[1]["status"], drugs[2]["doNotPerform"] = "stopped", "completed", True
+    assert read_bundle(content).record.static["medications_count"] == 2
+
+
+@pytest.mark.parametrize(("ended", "counted"), [(timedelta(0), 0), (timedelta(minutes=-30), 0), (timedelta(hours=2), 0),
+                                                (timedelta(hours=-3), 1)])
+def test_the_emergency_visit_that_led_to_the_stay_is_no_earlier_one(ended: timedelta, counted: int) -> None:
+    content = bundle(replace(LOW_RISK, emergencies=1))
+    visit = next(one["resource"] for one in content["entry"] if one["resource"].get("id") == "emer0")
+    visit["period"] = {"start": (ADMITTED - timedelta(hours=8)).isoformat(), "end": (ADMITTED + ended).isoformat()}
+    assert read_bundle(content).record.static["prior_emergency"] == counted
+
+
+@pytest.mark.parametrize("verified", ["unconfirmed", "provisional", "differential", "refuted"])
+def test_a_diabetes_that_is_only_thought_of_is_not_known(verified: str) -> None:
+    content = bundle(replace(LOW_RISK, diagnoses=LOW_RISK.diagnoses[:1]))
+    problem = next(one["resource"] for one in content["entry"] if one["resource"].get("id") == "problem")
+    assert read_bundle(content).record.static["diabetes"] == 1
+    problem["verificationStatus"] = {"coding": [{"code": verified}]}
+    assert "diabetes" not in read_bundle(content).record.static
 
 
 def test_what_is_given_before_the_stay_or_to_nobody_is_not_counted() -> None:
@@ -219,6 +253,21 @@ def test_odd_encounters_are_read_as_far_as_they_can_be(wrong: dict[str, Any]) ->
 
 def test_death_is_no_discharge() -> None:
     assert "discharged_alive" not in facts(replace(LOW_RISK, disposition=(HL7 + "discharge-disposition", "exp")))
+    assert "discharged_alive" not in facts(replace(LOW_RISK, disposition=(HL7 + "discharge-disposition", "hosp")))
+    for told in ({"deceasedBoolean": True}, {"deceasedDateTime": "2026-03-05T10:00:00+01:00"}):
+        content = bundle(LOW_RISK)
+        content["entry"][0]["resource"] |= told
+        assert "discharged_alive" not in read_bundle(content).record.static
+
+
+@pytest.mark.parametrize(("disposition", "alive"), [
+    ({"coding": [{"system": HL7 + "discharge-disposition", "code": "oth"}]}, True),
+    ({"coding": [{"system": "urn:example:mode-de-sortie", "code": "9"}]}, False), ({"text": "décès"}, False),
+    ({"coding": [{"system": "urn:example:mode-de-sortie", "code": "8"},
+                 {"system": HL7 + "discharge-disposition", "code": "home"}]}, True),
+])
+def test_an_end_that_cannot_be_read_may_be_a_death(disposition: dict[str, Any], alive: bool) -> None:
+    assert ("discharged_alive" in facts(LOW_RISK, hospitalization={"dischargeDisposition": disposition})) is alive
 
 
 def test_insulin_and_metformin_are_told_by_atc() -> None:

@@ -93,8 +93,37 @@ def test_the_drug_being_ordered_says_nothing_of_the_others():
     assert values(drug("B01AA03"), drug("C10AA05"))["takes_amiodarone"] == 0
 
 
+@pytest.mark.parametrize(("gene", "test", "said", "expected"), [
+    ("CYP2C9", "CYP2C9 *2/*3", "*1/*1", {"cyp2c9_diplotype": 0}),
+    ("CYP2C9", "CYP2C9 *2/*3", "wild type", {}),
+    ("CYP2C9", "CYP2C9", "*1/*2 (not *1/*3)", {}),
+    ("VKORC1", "VKORC1 c.-1639G/A", "A/A", {"vkorc1_a_alleles": 2}),
+    ("VKORC1", "VKORC1 c.-1639G/A", "homozygous", {}),
+])
+def test_the_name_of_a_genetic_test_is_not_its_result(gene, test, said, expected):
+    named = genotype(gene, said)
+    named["code"] = {"text": test, **named["code"]}
+    assert values(named) == expected
+
+
+@pytest.mark.parametrize("status", ["stopped", "completed"])
+def test_a_stopped_drug_that_acts_on_for_weeks_is_unknown(status):
+    found = values(drug("C01BD01", status=status), drug("J04AB02", status=status), drug("C10AA05", status=status), drug("A02BC01"))
+    assert not {"takes_amiodarone", "takes_enzyme_inducer"} & set(found)
+    assert found["takes_statin"] == 0
+
+
+def test_a_dose_given_by_a_nurse_does_not_say_that_the_drug_is_not_taken():
+    given = drug("C10AA05", status="completed", kind="MedicationAdministration")
+    assert "takes_statin" not in values(given, drug("A02BC01"))
+
+
+def test_an_order_not_to_give_a_drug_is_no_drug():
+    forbidden = drug("C01BD01", kind="MedicationRequest") | {"doNotPerform": True}
+    assert values(forbidden, drug("A02BC01"))["takes_amiodarone"] == 0
+
+
 def test_drugs_count_while_they_are_taken():
-    assert values(drug("C01BD01", status="stopped"), drug("A02BC01"))["takes_amiodarone"] == 0
     assert values(drug("C01BD01", status="active", kind="MedicationRequest"))["takes_amiodarone"] == 1
     assert values(drug("703", RXNORM)) == {"takes_amiodarone": 1}
     assert "takes_amiodarone" not in values(drug("C01BD01", status="unknown"), drug("A02BC01"))
