@@ -21,7 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from service.problem import PROBLEMS
-from service.words import DOMAIN, LOCALE, PROBLEM_WORDS, RELEASES
+from service.words import DOMAIN, LOCALE, PROBLEM_WORDS, RELEASES, unbroken
 
 SERVICE = Path(__file__).parent
 RELEASED = SERVICE.parent / "models" / "released"
@@ -36,6 +36,7 @@ _NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)  # Babel writes one; the same senten
 OF_MANIFEST = (
     ("summary",), ("refuses", "ood", "meaning"), ("intended_use", "purpose"), ("intended_use", "decision_role"),
     ("intended_use", "must_not"), ("intended_use", "limits"), ("intended_use", "regulatory"), ("intended_use", "human_oversight"),
+    ("training_data", "period"),
 )
 
 
@@ -76,12 +77,12 @@ def as_po(catalog: Catalog) -> bytes:
 
 
 def as_mo(po: bytes) -> bytes:
-    """Compile a .po file."""
+    """Compile a .po file, with the blanks that do not break put in: in a .po nobody would see them."""
     catalog = read_po(io.BytesIO(po))
     made = Catalog(charset="utf-8", creation_date=_NO_DATE, revision_date=_NO_DATE)
     for message in catalog:
         if message.id and message.string:
-            made.add(message.id, message.string)
+            made.add(message.id, unbroken(str(message.string)))
     buffer = io.BytesIO()
     write_mo(buffer, made)
     return buffer.getvalue()

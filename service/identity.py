@@ -167,9 +167,11 @@ def same_person(
         return Mismatch("other_sex")
     if _other_date(image.traits.birth_date, record.traits.birth_date):
         return Mismatch("other_birth_date")
-    here, there = image.ins(accept), record.ins(accept)
-    if here and there and here.oid == there.oid:
-        return Match("ins", _remarks(image, record)) if here.matricule == there.matricule else Mismatch("other_ins")
+    here, there = _nationals(image, accept), _nationals(record, accept)
+    if any(here[oid] != there[oid] for oid in here.keys() & there.keys()):
+        return Mismatch("other_ins")
+    if image.ins(accept) and image.ins(accept) == record.ins(accept):
+        return Match("ins", _remarks(image, record))
     mine = _local(image.identities, issuers or {})
     theirs = _local(record.identities, {})
     if mine & theirs:
@@ -191,11 +193,29 @@ _MISMATCHES: dict[Why, str] = {
     "no_common_identifier": marked("The image and the record share no identifier of the same issuer."),
 }
 
+_REMARKS: dict[Literal["name_differs"], str] = {
+    "name_differs": marked("The names of the images and of the record differ: check that they are of one person."),
+}
+
 
 def mismatch_text(mismatch: Mismatch, language: Language) -> str:
     """Say why two are not taken for one person, and what to do; never who."""
     why = say(language, _MISMATCHES[mismatch.reason])
     return why + " " + say(language, "Nothing is shown. Have the identity checked before the images are used with this record.")
+
+
+def remark_text(remark: Literal["name_differs"], language: Language) -> str:
+    """Say what a reader should look at though two are one person; never who."""
+    return say(language, _REMARKS[remark])
+
+
+def _nationals(person: Person, accept: Environment) -> dict[str, set[str]]:
+    """Return the INS that may be matched on, by who issued them: one that has two is not told from either."""
+    found: dict[str, set[str]] = {}
+    for one in person.identities:
+        if one.qualified and one.kind in ENVIRONMENTS[accept]:
+            found.setdefault(one.oid, set()).add(one.matricule)
+    return found
 
 
 def _local(identities: Iterable[Identity], issuers: Mapping[str, str]) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any, Literal
 
 from pydicom.dataset import Dataset
@@ -280,8 +281,11 @@ def _date(written: str) -> str:
     digits = written.replace("-", "")
     if not re.fullmatch(r"[0-9]{4}|[0-9]{6}|[0-9]{8}", digits) or not 1800 <= int(digits[:4]) <= 2200:
         return ""
-    month, day = digits[4:6] or "01", digits[6:8] or "01"
-    return digits if 1 <= int(month) <= 12 and 1 <= int(day) <= 31 else ""
+    try:
+        date(int(digits[:4]), int(digits[4:6] or 1), int(digits[6:8] or 1))
+    except ValueError:
+        return ""
+    return digits
 
 
 def _commune(code: str) -> str:

@@ -125,7 +125,8 @@ class Desk:
     ) -> Held:
         """Let a named professional take the report over. ``patient`` is the FHIR Patient of the record it goes to.
 
-        Raises ProblemError: the report was changed, the patient is not the images', results are missing, no conclusion.
+        A report that is stale, results having come since, may be validated all the same: the answer said that it is.
+        Raises ProblemError: the report was changed, the patient is not the images', there is no conclusion.
         """
         held = self.current(study_uid, language)
         _check(held, etag)

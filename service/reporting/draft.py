@@ -14,7 +14,7 @@ from service.flags import flag_text
 from service.refusals import advice_in, message_in, reason_in
 from service.reporting.report import Section, Sentence, one_line
 from service.reporting.study import TERMS, Acquisition, Study, StudyResult, term
-from service.words import Language, in_words, marked, number, percent, say, unit
+from service.words import Language, in_words, likely, marked, number, percent, say, unit
 
 Manifests = Mapping[str, Manifest]
 
@@ -101,7 +101,7 @@ class _Writer:
         if not self.all:
             found.append(Sentence(say(self.language, "No image of this study was given to AI."), "ai"))
         looked_for = list(dict.fromkeys(
-            in_words(self.language, str(finding["label"]), str(finding.get("label_fr", "")))
+            _inside(self._label(finding))
             for one in self.all if one.status == "scored" for finding in one.summary.get("findings", [])
         ))
         if looked_for:
@@ -145,7 +145,7 @@ class _Writer:
                         unit=unit(self.language, str(finding.get("unit", ""))))
             return self._said(one, where + words, finding["name"])
         digits = _digits(value, threshold)
-        probability = self._probability(value, digits)
+        probability = likely(self.language, value, digits)
         limit = "" if threshold is None else percent(self.language, float(threshold), digits)
         if threshold is None:
             words = say(self.language, "{finding}: estimated probability {probability}.", finding=label, probability=probability)
@@ -197,7 +197,7 @@ class _Writer:
                     found.append(self._said(one, where + words, finding["name"]))
                 elif finding.get("above_threshold"):
                     words = say(self.language, "In favour of: {finding} (estimated probability {probability}).",
-                                finding=_inside(label), probability=self._probability(value))
+                                finding=_inside(label), probability=likely(self.language, value))
                     found.append(self._said(one, where + words, finding["name"], certainty=value))
                 else:
                     below = True
@@ -240,14 +240,6 @@ class _Writer:
     def _title(self, model: str) -> str:
         manifest = self.manifests.get(model)
         return in_words(self.language, manifest.title, manifest.title_fr) + f" ({model})" if manifest else model
-
-    def _probability(self, value: float, digits: int = 0) -> str:
-        """Write a probability in percent, never as certainty."""
-        if value < 0.01:
-            return say(self.language, "below {share}", share=percent(self.language, 0.01))
-        if value > 0.99:
-            return say(self.language, "above {share}", share=percent(self.language, 0.99))
-        return percent(self.language, value, digits)
 
 
 def _sentence(words: str) -> str:

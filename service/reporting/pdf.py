@@ -59,7 +59,7 @@ def _story(report: Printed) -> list[Flowable]:
     story: list[Flowable] = [Paragraph(_safe(report.title), _style(16, bold=True, after=6)), _Banner(report)]
     rows = [[Paragraph(_safe(label), _style(9, bold=True)), Paragraph(_safe(value), _style(9))] for label, value in report.facts]
     if rows:
-        table = Table(rows, colWidths=[58 * mm, None], hAlign="LEFT")
+        table = Table(rows, colWidths=[66 * mm, None], hAlign="LEFT")
         table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
                                    ("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]))
         story += [Spacer(1, 4 * mm), table]
@@ -86,7 +86,8 @@ def _section(part: Part) -> list[Flowable]:
 def _marked_up(line: Line) -> str:
     text = _safe(line.text)
     if line.mark:
-        text += f' <font size="7.5" color="{RED}">[{_safe(line.mark)}]</font>'
+        mark = _safe(line.mark).replace(" ", "\u00a0")  # on one line
+        text += f' <font size="7.5" color="{RED}">[{mark}]</font>'
     return text + (f' <super size="7">{line.note}</super>' if line.note else "")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +11,8 @@ from service.identity import Environment
 from service.reporting.report import SECTIONS, Draft, Sentence, one_line
 from service.reporting.study import Study
 from service.reporting.validated import Professional
-from service.words import Language, day, marked, moment, of_release, percent, say
+from service.words import Language, day, marked, moment, of_release, percent, say, unbroken
 
-_BEFORE_SIGN = re.compile(" ([;:?!%»])")
 DRAFT_MARK = marked("DRAFT – not validated")
 AI_MARK = marked("AI, to be validated")
 
@@ -145,8 +143,8 @@ def _source(one: Sentence, certainty: float | None, language: Language) -> str:
 
 
 def _unbroken(text: str, language: Language) -> str:
-    """Keep French signs on the line of the word they follow."""
-    return _BEFORE_SIGN.sub("\u00a0\\1", text).replace("« ", "«\u00a0") if language == "fr" else text
+    """Keep French signs on the line of the word they follow, whoever wrote them."""
+    return unbroken(text) if language == "fr" else text
 
 
 def _facts(study: Study, language: Language, institution: str, accept: Environment) -> tuple[tuple[str, str], ...]:

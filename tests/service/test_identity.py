@@ -170,7 +170,10 @@ PAIRS: list[tuple[str, Person, Person, Environment, Match | Mismatch]] = [
     ("accents and hyphens", person(ins(), name="Pât Trois"), person(ins()), "test", Match("ins")),
     ("record replaced", person(ins()), person(ins(), replaced=True), "test", Mismatch("replaced")),
     ("nobody", Person.nobody(), Person.nobody(), "test", Mismatch("no_common_identifier")),
-    ("two INS on one side", person(ins(), OTHER_TEST), person(ins()), "test", Mismatch("no_common_identifier")),
+    ("two INS on one side", person(ins(), OTHER_TEST), person(ins()), "test", Mismatch("other_ins")),
+    ("two INS on one side though the number is shared", person(ins(), OTHER_TEST, IPP), person(ins(), IPP), "test",
+     Mismatch("other_ins")),
+    ("the same INS twice on one side", person(ins(), ins()), person(ins()), "test", Match("ins")),
 ]
 
 
@@ -340,3 +343,5 @@ def test_what_is_written_keeps_the_invariants_of_fr_core() -> None:
 def test_traits_of_odd_dates_and_places_are_not_known() -> None:
     odd = {"birthDate": "28/03/1979", "gender": "F", "name": [{"use": "official", "family": " A ", "given": "B"}]}
     assert Traits(birth_name="A", sex="F") == traits_of_patient(odd)
+    assert ["", "", "19000228", "20000229"] == [traits_of_patient({"birthDate": one}).birth_date for one in (
+        "1979-02-31", "1900-02-29", "1900-02-28", "2000-02-29")]

@@ -10,6 +10,7 @@ import pytest
 from models.prediction import Identity, Reason, Refusal
 from service.flags import FLAGS, flag_text
 from service.refusals import ADVICE, MESSAGES, _patterns, message_in, reason_in, reason_text, refusal_text
+from service.words import unbroken
 from tests.make import ROOT
 
 IDENTITY = Identity("m", "1.0.0", "", "", "", "", "", "")
@@ -59,16 +60,23 @@ def test_every_sentence_a_model_declines_with_is_known_here() -> None:
      "Trop peu de mesures ; il manque : Score de Glasgow, Fréquence cardiaque. Ce modèle ne peut s'en passer."),
     ("The input must resemble what the model learnt from; unsure is 2.31 times its limit. "
      "The outline is unsure in most of its voxels.",
-     "Les données doivent ressembler à celles dont le modèle a appris ; unsure vaut 2,31 fois sa limite. "
+     "Les données doivent ressembler à celles sur lesquelles le modèle a appris ; unsure vaut 2,31 fois sa limite. "
      "Le tracé est incertain dans la plupart de ses voxels."),
 ])
 def test_the_facts_are_said_again_in_french(message: str, expected: str) -> None:
-    assert expected == message_in(message, "wrong_modality", "fr")
+    assert unbroken(expected) == message_in(message, "wrong_modality", "fr")
+
+
+def test_codes_have_their_names_in_english_too() -> None:
+    told = message_in("This model takes DangerZoneSigns up to 0 {count}, found another value.", "out_of_distribution", "en")
+    assert told == "This model takes Vital signs in the danger zone (ESI) up to 0, found another value."
+    assert message_in("HR must be from 0 to 350 /min, found a value outside.", "impossible_value", "en").startswith("Heart rate ")
+    assert message_in("Something of its own.", "blank", "en") == "Something of its own."
 
 
 def test_a_message_nobody_knows_gives_the_reason_and_the_models_own_words() -> None:
     refusal = Refusal(IDENTITY, Reason.BLANK, "Something new.", "Do this.")
-    assert "Motif : image vide. Message du modèle (en anglais) : Something new." == reason_text(refusal, "fr")
+    assert "Motif\u00a0: image vide. Message du modèle (en anglais)\u00a0: Something new." == reason_text(refusal, "fr")
     assert refusal_text(refusal, "fr").endswith("Vérifiez l'exposition et l'envoi des pixels.")
     assert "Something new. Do this." == refusal_text(refusal, "en")
 
@@ -80,7 +88,7 @@ def test_every_reason_has_its_words(reason: Reason) -> None:
 
 
 def test_flags_are_said_in_words_with_the_name_of_the_code() -> None:
-    assert "Une valeur impossible a été écartée : Fréquence cardiaque." == flag_text("impossible_value_left_out:HR", "fr")
+    assert "Une valeur impossible a été écartée\u00a0: Fréquence cardiaque." == flag_text("impossible_value_left_out:HR", "fr")
     assert "An unusual value was used, worth a second look: nonsense." == flag_text("implausible_value:nonsense", "en")
     assert "something new" == flag_text("something_new", "fr")
     assert all(flag_text(flag, "fr") != flag_text(flag, "en") for flag in FLAGS)

@@ -31,6 +31,7 @@ from service.words import (
     of_release,
     percent,
     say,
+    unbroken,
     unit,
 )
 from tests.make import ROOT
@@ -117,8 +118,17 @@ def test_a_problem_is_said_in_french() -> None:
     assert "No such address" == of_problem("en", problem.title)
 
 
+def test_french_signs_stay_on_the_line_of_their_word() -> None:
+    assert "a\u00a0: b\u00a0; «\u00a0c\u00a0»\u00a0? 5\u00a0%, d:e" == unbroken("a : b ; « c » ? 5 %, d:e")
+    assert "Motif\u00a0: fièvre" == in_words("fr", "Reason : fever", "Motif : fièvre")
+    assert "Reason : fever" == in_words("en", "Reason : fever", "Motif : fièvre")
+    catalogs = [_compiled(domain)._catalog for domain in (DOMAIN, RELEASES, PROBLEM_WORDS)]  # type: ignore[attr-defined]
+    compiled = [str(words) for one in catalogs for words in one.values()]
+    assert [] == [words for words in compiled if re.search(" [;:?!%»]|« ", words)]
+
+
 def test_a_value_with_braces_or_percent_signs_is_said_as_it_is() -> None:
-    assert "Motif indiqué : {rpps} 100 % %s" == say("fr", "Reason given: {words}", words="{rpps} 100 % %s")
+    assert "Motif indiqué\u00a0: {rpps} 100 % %s" == say("fr", "Reason given: {words}", words="{rpps} 100 % %s")
 
 
 def test_a_sentence_nobody_translated_comes_in_english() -> None:

@@ -39,8 +39,8 @@ def test_radiologist_edits_a_draft(room: Room, tmp_path: Path) -> None:
 
     draft = room.read(study, **{"accept-language": "fr"})
     by_name = {section["name"]: [one["text"] for one in section["sentences"]] for section in draft.json()["sections"]}
-    assert "Motif indiqué : Toux fébrile depuis trois jours." in by_name["indication"]
-    assert by_name["conclusion"][0].startswith("Image en faveur de : pneumonie")
+    assert "Motif indiqué\u00a0: Toux fébrile depuis trois jours." in by_name["indication"]
+    assert by_name["conclusion"][0].startswith("Image en faveur de\u00a0: pneumonie")
     page = _text(room.read(study, "?format=pdf").content)
     assert "PROJET – non validé" in page
     assert "IA, à valider" in page
