@@ -110,7 +110,8 @@ def _value(part: Json, concepts: Sequence[Concept], codes: SiteCodes) -> Iterato
         return
     value = part[kinds[0]]
     if kinds[0] == "valueQuantity":
-        yield _quantity(table(value), concepts, unit, codes)
+        # What is there and no Quantity is a value that cannot be read, and not one that is said to be absent.
+        yield _quantity(value, concepts, unit, codes) if isinstance(value, dict) else Unused(name, "bad_value")
     elif kinds[0] in ("valueBoolean", "valueInteger"):
         right = type(value) is (bool if kinds[0] == "valueBoolean" else int)
         yield _converted(concepts, int(value), unit or "1", codes) if right else Unused(name, "bad_value")

@@ -188,7 +188,7 @@ class Desk:
         return printed(
             held.draft, held.study, institution=self.site.organisation.name or self.site.device.institution,
             professional=held.professional if validated else None, validated_at=held.draft.made_at if validated else None,
-            accept=self.site.identity.accept, manifests=held.manifests,
+            accept=self.site.identity.accept, manifests=held.manifests, stale=held.stale,
         )
 
     def dicom(self, held: Held) -> Written:

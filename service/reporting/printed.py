@@ -58,8 +58,12 @@ class Printed:
 def printed(
     draft: Draft, study: Study, *, institution: str = "", professional: Professional | None = None,
     validated_at: datetime | None = None, accept: Environment = "production", manifests: Mapping[str, Manifest] | None = None,
+    stale: bool = False,
 ) -> Printed:
-    """Lay out one version of a report. With ``professional`` it is a validated one, and carries no mark of a draft."""
+    """Lay out one version of a report. With ``professional`` it is a validated one, and carries no mark of a draft.
+
+    ``stale``: results have come that it does not rest on, which it then says.
+    """
     language = draft.language
     notes: dict[str, int] = {}
     certain = {one.source: one.certainty for part in draft.sections for one in part.sentences if one.certainty is not None}
@@ -78,6 +82,9 @@ def printed(
                      family=professional.family, rpps=professional.rpps, when=when)
         notice = say(language, "Sentences with a number were proposed by artificial intelligence and taken over by the physician who "
                      "validated this report.") if notes else ""
+    if stale:
+        newer = say(language, "Results have come that this text does not rest on: look at them, or ask for a new draft.")
+        notice = f"{newer} {notice}".rstrip()
     return Printed(
         language, say(language, "Imaging report"), status, professional is None, _facts(study, language, institution, accept),
         tuple(parts), say(language, "Sources"), tuple((number, text) for text, number in notes.items()),

@@ -56,6 +56,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]}}, "not-supported", "Observation.code"),
     ({"valueQuantity": {"value": 80, "unit": "Marie"}}, "value", "Observation.value[x]"),
     ({"valueQuantity": {"value": "80", "unit": "/min"}}, "value", "Observation.value[x]"),
+    ({"valueQuantity": [80]}, "value", "Observation.value[x]"),  # there, and unreadable: no deletion of an earlier one
     ({"valueQuantity": None, "valueString": "80,5 /min"}, "value", "Observation.value[x]"),
     ({"status": "preliminary"}, "business-rule", "Observation.status"),
     ({"status": "unheard of"}, "business-rule", "Observation.status"),

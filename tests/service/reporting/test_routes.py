@@ -128,6 +128,7 @@ def test_new_images_make_an_untouched_draft_new_and_an_edited_one_stale(room: Ro
     room.arrive(hospital(radiograph_dataset(**fresh(StudyInstanceUID=study))))
     later = room.read(study)
     assert later.json()["stale"]
+    assert "Des résultats sont arrivés sur lesquels ce texte ne repose pas" in room.read(study, "?format=html").text
     again = room.client.post(f"/v1/studies/{study}/report/draft", json={"author": {"family": "A", "given": "B"}},
                              headers={"if-match": later.headers["etag"]})
     assert (3, "draft", False) == tuple(again.json()[name] for name in ("number", "state", "stale"))
