@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -112,11 +110,17 @@ def from_exception(error: Exception) -> Problem:
 
 def respond(problem: Problem, *, retry_after_s: int | None = None, close: bool = False) -> Response:
     """Turn a problem into an HTTP response."""
-    headers: dict[str, Any] = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", **headers_of(problem, retry_after_s, close=close)}
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+
+
+def headers_of(problem: Problem, retry_after_s: int | None, *, close: bool) -> dict[str, str]:
+    """Return the headers a problem has, whatever its body is written in."""
+    headers = {}
     if retry_after_s is not None:
         headers["retry-after"] = str(retry_after_s)
     if problem.status == 401:
         headers["www-authenticate"] = "Bearer"
     if close:
         headers["connection"] = "close"
-    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+    return headers

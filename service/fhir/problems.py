@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.body import HEADERS
 from service.fhir.datatypes import OURS, Json
-from service.problem import Problem
+from service.problem import Problem, headers_of
 
 MEDIA_TYPE = "application/fhir+json"
 NDJSON = "application/fhir+ndjson"
@@ -30,14 +30,7 @@ def respond(resource: Mapping[str, Any], status: int = 200, headers: Mapping[str
 
 def respond_problem(problem: Problem, *, retry_after_s: int | None = None, close: bool = False) -> Response:
     """Answer a problem as an OperationOutcome, with the headers it has as problem+json."""
-    headers = {}
-    if retry_after_s is not None:
-        headers["retry-after"] = str(retry_after_s)
-    if problem.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    if close:
-        headers["connection"] = "close"
-    return respond(outcome_of(problem), problem.status, headers)
+    return respond(outcome_of(problem), problem.status, headers_of(problem, retry_after_s, close=close))
 
 
 def outcome_of(problem: Problem) -> Json:
