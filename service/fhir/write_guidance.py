@@ -31,6 +31,7 @@ from service.fhir.datatypes import (
     urn,
 )
 from service.flags import flag_text
+from service.left_out import what_words, why_words
 from service.refusals import advice_text, reason_text
 from service.words import Language, say
 
@@ -74,8 +75,8 @@ def write_guidance(assessed: Assessed, refusal: Refusal, device: Json) -> Json:
 
 def ignored_text(ignored: Ignored, language: Language) -> str:
     """Say what of the input was not used, and why."""
-    return say(language, "Not used: {count} × {kind} ({why})", count=ignored.count, kind=ignored.what,
-               why=ignored.why.replace("_", " "))
+    return say(language, "Not used: {count} × {kind} ({why})", count=ignored.count, kind=what_words(ignored.what, language),
+               why=why_words(ignored.why, language))
 
 
 def missing_codes(manifest: Manifest, view: View) -> tuple[str, ...]:

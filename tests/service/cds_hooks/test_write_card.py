@@ -102,7 +102,7 @@ def test_what_a_sender_can_mend_is_named_and_the_usual_only_counted() -> None:
     ignored = [Ignored("Creatinine", "unknown_unit", 2), Ignored("HR", "before_start", 40),
                Ignored("Encounter", "other_encounter", 3)]
     lines = ignored_lines(ignored, "en")
-    assert lines[0] == "Not used: 2 × Creatinine, a unit that is not known."
+    assert lines[0] == "Not used: 2 × Creatinine, a unit that cannot be converted."
     assert len(lines) == 2
     assert "43" in lines[1]
     assert ignored_lines([], "en") == []
