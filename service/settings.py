@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 PREFIX = "DIAPHANE_"
 FILE = "DIAPHANE_SETTINGS"
 MIB = 1024 * 1024
+LEAST_SECRET = 32
 
 
 class SettingsError(Exception):
@@ -59,6 +60,9 @@ class Settings(BaseModel):
     site: Path | None = Field(None, description="TOML file: who may send, where results go, routing rules.")
     dicomweb: bool = Field(False, description="Answer /dicom-web too (STOW-RS, QIDO-RS, WADO-RS, UPS-RS); opens the store.")
     ehr: bool = Field(False, description="Answer /fhir and /cds-services too; opens the store.")
+    review: bool = Field(False, description="Show the clinician's page, /review, too: everybody logs in. Turns ehr on.")
+    secret: SecretStr = Field(SecretStr(""), description="What pseudonyms and the audit are keyed with, 32 characters; none: "
+                                                         "the file secret in store. Processes on several machines need the same.")
     public_url: str = Field("", description="Address callers know this service by, such as https://ai.example.org; tokens name it.")
     codes: Path | None = Field(None, description="File that maps this hospital's codes and units to ours.")
     cors_origins: str = Field("", description="Web origins that may call /cds-services from a browser, with blanks between.")
@@ -94,6 +98,21 @@ class Settings(BaseModel):
                 "when a proxy in front does the asking"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_ehr(cls, values: Any) -> Any:
+        """The page shows risks and reports: these rooms come with it."""
+        if isinstance(values, dict) and str(values.get("review", "")).lower() in ("true", "1", "yes", "on", "t", "y"):
+            return {**values, "ehr": True}
+        return values
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < LEAST_SECRET:
+            raise ValueError(f"secret must have {LEAST_SECRET} characters or more")
+        return value
 
     @property
     def concurrent_scorings(self) -> int:

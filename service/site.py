@@ -4,6 +4,7 @@
     [[targets]]     where results are delivered                       [[rules]]  which images a model is given
     [fhir_server]   the hospital's FHIR server                        [[cds_clients]]  which EHR may ask for cards
     [identity] [organisation] [mllp] [xdm]      whose identities count, who we are, where validated reports go
+    [access] [review] [retention] [audit]       the clinician's page: service/site_review.py
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from service.outbound.address import BadAddress, read_address
 from service.rules import NUMBERS, Condition, Rule, Span
 from service.settings import SettingsError
+from service.site_review import Access, AuditRules, Grant, Machine, Provider, Retention, ReviewRules
 
 # PS3.5 table 6.2-1: 16 characters, no backslash, no blank at either end
 AETitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
@@ -200,6 +202,10 @@ class Site(_Part):
     organisation: Organisation = Field(default_factory=lambda: Organisation.model_validate({}))
     mllp: Mllp = Field(default_factory=lambda: Mllp.model_validate({}))
     xdm: Xdm = Field(default_factory=lambda: Xdm.model_validate({}))
+    access: Access = Field(default_factory=lambda: Access.model_validate({}))
+    review: ReviewRules = Field(default_factory=lambda: ReviewRules.model_validate({}))
+    retention: Retention = Field(default_factory=lambda: Retention.model_validate({}))
+    audit: AuditRules = Field(default_factory=lambda: AuditRules.model_validate({}))
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
@@ -244,7 +250,10 @@ def read_site(path: Path | None) -> Site:
 
 def _said(error: ValidationError, told: dict[str, Any]) -> str:
     """Say what is wrong first: the place in the words of the file, the rule, and for an unknown key what there may be."""
-    first = error.errors(include_input=False, include_url=False)[0]
+    errors = error.errors(include_input=False, include_url=False)
+    first = errors[0]
+    if first["type"] == "missing":  # a key beside it that does not exist is the same one, misspelt
+        first = next((one for one in errors if one["type"] == "extra_forbidden" and one["loc"][:-1] == first["loc"][:-1]), first)
     place = list(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -269,8 +278,14 @@ def _keys_at(place: list[str | int]) -> list[str]:
     """Return the keys there may be at a place of the file."""
     parts: dict[str | int, type[BaseModel]] = {"device": Device, "peers": Peer, "targets": Target, "rules": Rule,
                                                 "fhir_server": FhirServer, "cds_clients": CdsClient, "identity": IdentityRules,
-                                                "organisation": Organisation, "mllp": Mllp, "xdm": Xdm}
+                                                "organisation": Organisation, "mllp": Mllp, "xdm": Xdm, "access": Access,
+                                                "review": ReviewRules, "retention": Retention, "audit": AuditRules}
+    if place[:1] == ["access"] and len(place) > 1:
+        parts["access"] = _OF_ACCESS[str(place[1])]
     part: type[BaseModel] = parts.get(place[0], Site) if place else Site
     if "when" in place:
         part = Span if place[-1] in NUMBERS else Condition
     return [field.alias or name for name, field in part.model_fields.items()]
+
+
+_OF_ACCESS: dict[str, type[BaseModel]] = {"providers": Provider, "grants": Grant, "machines": Machine}

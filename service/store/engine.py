@@ -109,6 +109,7 @@ def _sqlite(path: Path) -> Engine:
         connection.execute("PRAGMA synchronous=FULL")  # in WAL mode NORMAL would lose the last commits with the power
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted or changed is overwritten: an erasure leaves no byte
 
     @event.listens_for(engine, "begin")
     def _begins(connection: Connection) -> None:

@@ -40,6 +40,32 @@ def test_the_example_of_the_ehr_side_can_be_read() -> None:
     assert (not site.mllp.host, site.xdm.folder) == (True, None)  # nothing goes by these two ways unless it is written
 
 
+def test_the_example_of_the_page_can_be_read() -> None:
+    site = read_site(Path(__file__).parents[2] / "data-samples" / "site-review.toml")
+
+    assert ["psc", "hospital"] == [one.name for one in site.access.providers]
+    assert {"radiologist", "clinician", "administrator", "dpo"} == {role for one in site.access.grants for role in one.roles}
+    assert "hidden" == site.review.layers
+    assert "change me" not in repr(site)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("[access]\nsesion_hours = 1", "access.sesion_hours: there is no such key; did you mean session_hours?"),
+    ("[[access.providers]]\nname = 'a'\nissuer = 'javascript:1'\nclient_id = 'c'", "access.providers.1.issuer:"),
+    ("[[access.providers]]\nname = 'a'\nisuer = 'x'", "access.providers.1.isuer: there is no such key; did you mean issuer?"),
+    ("[[access.grants]]\nclaim = 'c'\nvalues = ['1']\nroles = ['king']", "access.grants.1.roles.1:"),
+    ("[[access.grants]]\nprovider = 'b'\nclaim = 'c'\nvalues = ['1']\nroles = ['dpo']", "a grant names a provider that is none"),
+    ("[[access.machines]]\niss = 'x'\njku = 'http://x.org'", "a machine needs jwks, a file, or jku"),
+    ("[review]\nviewer_url = 'https://viewer.example.org'", "review.viewer_url:"),
+    ("[audit]\nsyslog = 'siem.example.org'", "audit.syslog:"),
+])
+def test_a_part_of_the_page_says_what_it_lacks(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=re.escape(expected)):
+        read_site(path)
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("[[targets]]\nname = 'record'\nkind = 'fhir'", "a fhir target needs [fhir_server]"),
     ("[fhir_server]\nurl = 'https://user:word@fhir.example.org'", "fhir_server.url:"),

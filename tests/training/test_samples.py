@@ -53,7 +53,7 @@ def test_expected_json_names_every_file_and_no_other() -> None:
     sent = (path for path in SAMPLES.rglob("*") if path.is_file() and path.parent.name not in ("pictures", "orthanc", "cds-hooks"))
     found = {path.relative_to(SAMPLES).as_posix() for path in sent}
     named = {file.relative_to(SAMPLES).as_posix() for path in EXPECTED for file in files_of(path)}
-    assert found == named | {"README.md", "expected.json", "distances.json", "site.toml", "site-ehr.toml"}
+    assert found == named | {"README.md", "expected.json", "distances.json", "site.toml", "site-ehr.toml", "site-review.toml"}
 
 
 def test_every_reason_that_an_input_can_cause_has_a_file() -> None:
@@ -199,6 +199,7 @@ def test_the_releases_say_what_is_expected(path: str) -> None:
 
 
 @needs_data
+@pytest.mark.slow
 def test_everything_is_made_again_byte_for_byte(tmp_path: Path) -> None:
     tables = [make(data_root(), tmp_path / name, 1, quick=True) for name in ("first", "second")]
     first, second = (
