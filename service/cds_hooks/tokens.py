@@ -51,15 +51,16 @@ class Caller:
 class Tokens:
     """Checks tokens against the clients of the site file. ``seen`` writes a jti down for all processes at once."""
 
-    def __init__(self, clients: Sequence[Client], keys: Keys, seen: Seen, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clients: Sequence[Client], keys: Keys, seen: Seen, clock: Callable[[], float] = time.time, *,
+                 longest_life_s: float = LONGEST_LIFE_S) -> None:
         self._clients = {client.iss: client for client in clients}
-        self._keys, self._seen, self._clock = keys, seen, clock
+        self._keys, self._seen, self._clock, self._longest_life_s = keys, seen, clock, longest_life_s
 
     def check(self, authorization: Sequence[str], url: str) -> Caller:
         """Return who calls ``url``, from the Authorization headers of the call. Raises NotTrusted."""
         token = _bearer(authorization)
-        header, payload, signed, signature = _parts(token)
-        alg, kid, jku = _header(header)
+        header, payload, signed, signature = parts_of(token)
+        alg, kid, jku = header_of(header)
         client = self._clients.get(_word(payload, "iss"))
         if client is None:
             raise NotTrusted("iss", "iss must be exactly one that the site file lists, found another.")
@@ -67,7 +68,7 @@ class Tokens:
             key = self._keys.of(client, kid=kid, alg=alg, jku=jku)
         except NoKey as error:
             raise NotTrusted("key", str(error)) from None
-        if not _holds(alg, key, signed, signature):
+        if not holds(alg, key, signed, signature):
             raise NotTrusted("signature", "The signature must be made with the key that kid names, found another.")
         ends_at = self._times(payload)
         _audience(payload, url)
@@ -83,8 +84,8 @@ class Tokens:
             raise NotTrusted("iat", "iat must not lie in the future. Set the clocks.")
         if expires <= now - LEEWAY_S:
             raise NotTrusted("expired", "exp must lie in the future, found a token that has ended.")
-        if not 0 < expires - issued <= LONGEST_LIFE_S:
-            raise NotTrusted("lifetime", f"exp must be at most {LONGEST_LIFE_S:.0f} s after iat.")
+        if not 0 < expires - issued <= self._longest_life_s:
+            raise NotTrusted("lifetime", f"exp must be at most {self._longest_life_s:.0f} s after iat.")
         if "nbf" in payload and _seconds(payload, "nbf") > now + LEEWAY_S:
             raise NotTrusted("nbf", "nbf must not lie in the future. Set the clocks.")
         return expires + LEEWAY_S
@@ -99,7 +100,8 @@ def _bearer(authorization: Sequence[str]) -> str:
     return token
 
 
-def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, bytes]:
+def parts_of(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, bytes]:
+    """Return header, payload, what was signed and the signature. Nothing of it is trusted yet. Raises NotTrusted."""
     segments = token.split(".")
     if len(segments) != 3 or not all(_SEGMENT.fullmatch(one) for one in segments):
         raise NotTrusted("form", "A token must be a signed JWT in compact form (RFC 7515, 7.1): three parts of base64url.")
@@ -111,11 +113,12 @@ def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, byt
     return told, claims, f"{segments[0]}.{segments[1]}".encode(), signature
 
 
-def _header(header: Mapping[str, Any]) -> tuple[str, str, str | None]:
+def header_of(header: Mapping[str, Any], *, typed: bool = True) -> tuple[str, str, str | None]:
+    """Return alg, kid and jku of a header that asks for nothing strange; ``typed``: typ must be there. Raises NotTrusted."""
     alg, jku = header.get("alg"), header.get("jku")
     if not isinstance(alg, str) or alg not in ALGORITHMS:
         raise NotTrusted("alg", f"alg must be one of {', '.join(ALGORITHMS)}, found another.")
-    if header.get("typ") != "JWT":
+    if header.get("typ", None if typed else "JWT") != "JWT":
         raise NotTrusted("typ", "typ must be JWT.")
     if not _NEVER.isdisjoint(header):
         raise NotTrusted("header", f"A header must not hold {', '.join(sorted(_NEVER))}.")
@@ -124,7 +127,8 @@ def _header(header: Mapping[str, Any]) -> tuple[str, str, str | None]:
     return alg, _word(header, "kid"), jku
 
 
-def _holds(alg: str, key: Any, signed: bytes, signature: bytes) -> bool:
+def holds(alg: str, key: Any, signed: bytes, signature: bytes) -> bool:
+    """Tell whether a signature is that of a key."""
     try:
         return bool(_VERIFIERS[alg].verify(signed, key, signature))
     except (ValueError, TypeError, jwt.PyJWTError):  # a signature of another length, or not of this curve

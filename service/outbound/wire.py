@@ -49,6 +49,7 @@ class Answer:
     json: Any
     headers: Mapping[str, str]  # names in lower case
     size: int = 0  # bytes of the body
+    content: bytes = b""  # the body itself, where it was asked for in another format than JSON
 
 
 class Wire:
@@ -83,10 +84,12 @@ class Wire:
         """Close the connection."""
         self._pool.close()
 
-    def ask(self, method: str, url: str = "", *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None) -> Answer:
+    def ask(self, method: str, url: str = "", *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None,
+            also: str = "") -> Answer:
         """Send one request and read its JSON answer, all within ``timeout_s``. Raises WireError.
 
         ``url`` is absolute, or relative to the base; either way it must lie below the base. Empty: the base itself.
+        ``also`` is a media type besides JSON that is taken as it is.
         """
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(sorted(METHODS))}")
@@ -96,7 +99,7 @@ class Wire:
             raise WireError("elsewhere") from error
         self._clock.start(self.timeout_s)
         try:
-            return self._ask(method, address, headers, body)
+            return self._ask(method, address, headers, body, also)
         except BadAddress as error:
             raise WireError("forbidden_address") from error
         except httpcore.TimeoutException as error:
@@ -108,7 +111,7 @@ class Wire:
         except OSError as error:  # a name nobody knows
             raise WireError("unreachable") from error
 
-    def _ask(self, method: str, address: Address, headers: Iterable[tuple[str, str]], body: bytes | None) -> Answer:
+    def _ask(self, method: str, address: Address, headers: Iterable[tuple[str, str]], body: bytes | None, also: str) -> Answer:
         host = f"[{address.host}]" if ":" in address.host else address.host
         port = address.origin.removeprefix(f"{address.scheme}://{host}")
         told = [("Host", host + port), ("Accept-Encoding", "identity"), ("User-Agent", "diaphane"), *headers]
@@ -132,6 +135,8 @@ class Wire:
         kind = heads.get("content-type", "").partition(";")[0].strip().lower()
         if failed and (kind not in JSON_TYPES or not read):
             return Answer(response.status, None, heads, len(read))
+        if also and kind == also:
+            return Answer(response.status, None, heads, len(read), bytes(read))
         if read and kind not in JSON_TYPES:
             raise WireError("not_json")
         try:
