@@ -19,11 +19,13 @@ from typing import Any
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment, nodes
 
 from service.problem import PROBLEMS
 from service.words import DOMAIN, LOCALE, PROBLEM_WORDS, RELEASES, unbroken
 
 SERVICE = Path(__file__).parent
+TEMPLATES = SERVICE / "review" / "templates"
 RELEASED = SERVICE.parent / "models" / "released"
 # Function → which argument is the sentence, when it is a literal
 SENTENCE_AT = {"say": 1, "marked": 0}
@@ -35,7 +37,8 @@ _NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)  # Babel writes one; the same senten
 # their French beside them; the rest is for the model card.
 OF_MANIFEST = (
     ("summary",), ("refuses", "ood", "meaning"), ("intended_use", "purpose"), ("intended_use", "decision_role"),
-    ("intended_use", "must_not"), ("intended_use", "limits"), ("intended_use", "regulatory"), ("intended_use", "human_oversight"),
+    ("intended_use", "users"), ("intended_use", "population"), ("intended_use", "must_not"),
+    ("intended_use", "limits"), ("intended_use", "regulatory"), ("intended_use", "human_oversight"),
     ("training_data", "period"),
 )
 
@@ -112,7 +115,20 @@ def _po(domain: str, language: str) -> Path:
 
 
 def _of_service() -> Iterator[tuple[str, str]]:
-    return _literals(SENTENCE_AT)
+    yield from _literals(SENTENCE_AT)
+    yield from _of_templates()
+
+
+def _of_templates() -> Iterator[tuple[str, str]]:
+    """Yield what the templates of the pages say: the literal sentences given to ``_``."""
+    for path in sorted(TEMPLATES.rglob("*.html")):
+        file = path.relative_to(SERVICE.parent).as_posix()
+        for call in Environment(autoescape=True).parse(path.read_text("utf-8")).find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name == "_" and call.args:
+                sentence = call.args[0]
+                if not isinstance(sentence, nodes.Const):
+                    raise SystemExit(f"{file}:{call.lineno}: _() takes a literal sentence; say what a table holds with say_marked.")
+                yield str(sentence.value), file
 
 
 def _of_problems() -> Iterator[tuple[str, str]]:

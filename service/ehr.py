@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Protocol
 
 from starlette.routing import BaseRoute
 
 from service import queues
+from service.audit.configured import note_configuration
 from service.cds_hooks.routes import CdsHooks
 from service.ehr_house import House
 from service.fhir.routes import Fhir
@@ -20,20 +22,39 @@ from service.store.ledger import counts
 from service.store.monitoring import states
 
 
+class Room(Protocol):
+    """A room of the EHR side."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def routes(self) -> list[BaseRoute]: ...
+
+
 class Ehr:
-    """/fhir, /cds-services, remote monitoring and reports."""
+    """/fhir, /cds-services, remote monitoring, reports and, where it is asked for, the clinician's page."""
 
     def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics) -> None:
         self.house = House(settings, read_site(settings.site), scoring, metrics)
         fhir = Fhir(self.house)
         monitoring = Monitoring(self.house, otherwise=fhir.batch)  # it comes first: a Bundle at the root may hold measurements
-        self.rooms = (monitoring, fhir, CdsHooks(self.house), Reporting(self.house))
+        self._first: list[BaseRoute] = []
+        self.rooms: tuple[Room, ...] = (monitoring, fhir, CdsHooks(self.house), Reporting(self.house))
+        if settings.review:  # the page, its templates and who may see it are not even imported otherwise
+            from service.audit.routes import AuditEvents  # noqa: PLC0415
+            from service.review.room import Review  # noqa: PLC0415
+
+            self.rooms = (*self.rooms, Review(self.house))
+            self._first = AuditEvents(self.house).routes()  # /fhir has a route for whatever type
 
     def open(self) -> None:
         """Open the store, then what each room needs. Raises StoreError saying what to do."""
         self.house.open()
         with ExitStack() as opened:  # a room that cannot open must not leave the threads of others behind
             opened.callback(self.house.close)
+            if self.house.settings.review:
+                note_configuration(self.house.audit)
             for room in self.rooms:
                 room.open()
                 opened.callback(room.close)
@@ -52,4 +73,4 @@ class Ehr:
 
     def routes(self) -> list[BaseRoute]:
         """List the addresses of all rooms."""
-        return [route for room in self.rooms for route in room.routes()]
+        return [*self._first, *(route for room in self.rooms for route in room.routes())]

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_S = 5.0
+STREAMS = frozenset({"/review/events"})  # open for hours
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -41,6 +42,12 @@ class Front(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._end(_TOO_LARGE)
+
+    def shutdown(self) -> None:
+        """End what would not end by itself, an event stream; anything else is answered first."""
+        super().shutdown()
+        if not self._answered() and self.scope["path"] in STREAMS:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Note the first byte of a head, which may have come together with the request before."""

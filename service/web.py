@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Match, Route
@@ -64,8 +65,18 @@ class Web:
                 *(self.ehr.routes() if self.ehr else ()),
                 Route(ELSEWHERE, elsewhere, methods=_ANY),
             ],
+            middleware=self._gate(),
             exception_handlers=dict.fromkeys((ProblemError, UnusableInput, BrokenModel, StoreError, Exception), on_problem),
         )
+
+    def _gate(self) -> list[Middleware]:
+        """Where the clinician's page is shown, nobody passes without saying who they are."""
+        if not (self.settings.review and self.ehr):
+            return []
+        from service.access.gate import Gate  # noqa: PLC0415  what they need is not even imported otherwise
+        from service.audit.settled import Settled  # noqa: PLC0415
+
+        return [Middleware(Settled), Middleware(Gate, house=self.ehr.house)]
 
     async def images(self, request: Request) -> Response:
         """Score images."""

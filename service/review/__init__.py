@@ -1,0 +1,1 @@
+"""What the clinician sees: a worklist, explained images and risks, verdicts, reports, models, who looked, and rights."""
