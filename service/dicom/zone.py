@@ -34,7 +34,7 @@ def zones(told: Told) -> list[Zone]:
     for heatmap in told.result.explanation.heatmaps:
         drawn = draw(heatmap, told.volume)
         if drawn.max() > 0:
-            found.append(Zone(heatmap.finding, _outline(drawn, told.volume)))
+            found.append(Zone(heatmap.finding, outline(drawn, *told.volume.shape[1:])))
     return found
 
 
@@ -46,8 +46,8 @@ def draw(heatmap: Heatmap, volume: Volume) -> NDArray[np.float32]:
     return upsample(heatmap, Volume(np.broadcast_to(np.float32(0), shape)))
 
 
-def _outline(drawn: NDArray[np.float32], volume: Volume) -> NDArray[np.float64]:
-    """Return the closed line at half of the peak, around the peak."""
+def outline(drawn: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float64]:
+    """Return the closed line at half of the peak, around the peak, in pixels of an image of ``rows`` x ``columns``."""
     level = float(drawn.max()) * SHARE_OF_PEAK
     padded = np.pad(drawn.astype(np.float64), 1, constant_values=min(float(drawn.min()), 0.0) - 1.0)
     row, column = (int(n) for n in np.unravel_index(int(drawn.argmax()), drawn.shape))
@@ -55,7 +55,6 @@ def _outline(drawn: NDArray[np.float32], volume: Volume) -> NDArray[np.float64]:
     around = [line for line in lines if _holds(line, column + 1, row + 1)]
     line = min(around or lines, key=len)  # the innermost that holds the peak
     line = line[:: max(1, -(-len(line) // MOST_POINTS))]
-    rows, columns = volume.shape[1:]
     points = np.stack([
         np.clip((line[:, 0] - 0.5) * columns / drawn.shape[1], 0, columns),
         np.clip((line[:, 1] - 0.5) * rows / drawn.shape[0], 0, rows),
