@@ -10,6 +10,7 @@ from models.manifest import Manifest
 from models.prediction import Contribution
 from service.cds_hooks.asked import Asked
 from service.cds_hooks.markdown import joined, plain
+from service.cds_hooks.page_link import alert_links
 from service.cds_hooks.write_card import Made, card, limits, reasons_table
 from service.monitoring.alerts import sentence
 from service.store.monitoring import Standing, open_alerts
@@ -48,7 +49,7 @@ def _card(asked: Asked, one: Standing, manifest: Manifest | None) -> Made:
                      limits(manifest, language) if manifest else ""])
     return card(asked.occasion, summary=sentence(one, language), indicator="critical" if one.kind == "risk" else "warning",
                 detail=detail, manifest=manifest, label=asked.service.title, part=one.episode, status="alert",
-                value=value if isinstance(value, float) else None)
+                value=value if isinstance(value, float) else None, links=alert_links(asked, one.episode))
 
 
 def _part(told: dict[str, Any]) -> Contribution:

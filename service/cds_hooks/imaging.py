@@ -18,6 +18,7 @@ from models.dicom_pixels import text
 from service.answers import NOTICE
 from service.cds_hooks.asked import Asked
 from service.cds_hooks.markdown import bullets, joined, plain, table
+from service.cds_hooks.page_link import study_links
 from service.cds_hooks.write_card import Made, card
 from service.identity import Mismatch, mismatch_text, remark_text, same_person
 from service.persons import person_of_dataset, person_of_patient
@@ -103,10 +104,11 @@ def _date(header: Dataset, language: Language) -> str:
 
 
 def _links(asked: Asked, study: Imaged) -> list[dict[str, Any]]:
-    """Return the way to the draft report, for a reader's browser."""
+    """Return the ways to the page of the study and to the draft report, for a reader's browser."""
+    pages = study_links(asked, study.uid)
     if not asked.base:
-        return []
-    return [{"label": say(asked.language, "Draft report of this study"), "type": "absolute",
+        return pages
+    return [*pages, {"label": say(asked.language, "Draft report of this study"), "type": "absolute",
              "url": f"{asked.base}/v1/studies/{study.uid}/report?format=html"}]
 
 

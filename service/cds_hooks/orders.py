@@ -15,6 +15,7 @@ from service.cds_hooks.asked import Asked, assess, changes_of
 from service.cds_hooks.dose import DAYS_A_WEEK, Draft, drafts_of, rounded_daily_mg, with_dose
 from service.cds_hooks.hooks import Json, OrderSelect, OrderSign
 from service.cds_hooks.markdown import joined, plain, section
+from service.cds_hooks.page_link import with_page
 from service.cds_hooks.write_card import Made, Occasion, amount, card, details, name_of, write
 from service.fhir.assessed import Assessed
 from service.problem import ProblemError
@@ -36,10 +37,10 @@ def order_cards(asked: Asked) -> list[Made]:
     assessed = assess(asked, gathered, moment=asked.now, more=_others(place, {draft.id for draft in drafts}))
     untold = (*gathered.untold, *gathered.cut)
     if not isinstance(assessed.result, Prediction):
-        return [write(assessed, asked.occasion, untold=untold)]
+        return [with_page(asked, write(assessed, asked.occasion, untold=untold), assessed)]
     changes = changes_of(asked, assessed)
     made = (dose_card(asked.occasion, assessed, assessed.result, draft, changes, untold) for draft in drafts)
-    return [one for one in made if one is not None]
+    return [with_page(asked, one, assessed) for one in made if one is not None]
 
 
 def dose_card(

@@ -9,6 +9,7 @@ from models.manifest import Manifest
 from models.prediction import Refusal
 from service.cds_hooks.asked import Asked, assess, changes_of
 from service.cds_hooks.hooks import Json
+from service.cds_hooks.page_link import with_page
 from service.cds_hooks.prefetch import Gathered
 from service.cds_hooks.write_card import Made, write
 from service.pipeline import NOT_MEANT
@@ -31,7 +32,8 @@ def risk_cards(asked: Asked) -> list[Made]:
     result = assessed.result
     if isinstance(result, Refusal) and asked.call.hook == "patient-view" and result.reason in NOT_MEANT:
         return []
-    return [write(assessed, asked.occasion, changes=changes_of(asked, assessed), untold=(*gathered.untold, *gathered.cut))]
+    made = write(assessed, asked.occasion, changes=changes_of(asked, assessed), untold=(*gathered.untold, *gathered.cut))
+    return [with_page(asked, made, assessed, stay)]
 
 
 def stay_of(gathered: Gathered, named: str | None) -> Json | None:

@@ -22,6 +22,9 @@ from starlette.routing import BaseRoute, Route
 from models.errors import BrokenModel, UnusableInput
 from models.fhir.mapping import NO_CODES, read_mapping
 from models.shelf import Shelf
+from service.access.caller import Caller as Program
+from service.access.caller import caller_if_any
+from service.audit.predicted import note_risks
 from service.body import HEADERS, body_of
 from service.cds_hooks import feedback
 from service.cds_hooks.alerts import alert_cards
@@ -38,6 +41,7 @@ from service.cds_hooks.write_card import Made
 from service.ehr_house import House
 from service.fhir.exchange import parse
 from service.problem import ProblemError, from_exception, problem_of, respond
+from service.rights.opposed import record_opposed
 from service.scoring import Stop
 from service.settings import SettingsError
 from service.store.errors import StoreError
@@ -102,9 +106,9 @@ class CdsHooks:
         told = self._services(self.house.scoring.shelf, self._language(request))
         return _json({"services": [one.listed() for one in told]})
 
-    async def call(self, request: Request, _: Caller) -> Response:
+    async def call(self, request: Request, caller: Caller) -> Response:
         """Answer one call with cards."""
-        work = partial(self._answer, request.path_params["service"], self._language(request))
+        work = partial(self._answer, request.path_params["service"], self._language(request), _asking(request, caller))
         body = await self._body(request)
         return _json(await self.house.scoring.run(partial(work, body)))
 
@@ -173,7 +177,8 @@ class CdsHooks:
             raise ProblemError("unsupported_media_type", "Send application/json.")
         return await body_of(request, self.house.settings.upload_timeout_s)
 
-    def _answer(self, name: str, language: Language, body: bytes, shelf: Shelf, stop: Stop) -> dict[str, object]:
+    def _answer(self, name: str, language: Language, asking: Program | None, body: bytes, shelf: Shelf,
+                stop: Stop) -> dict[str, object]:
         """Do everything one call asks for, in a thread."""
         known = self._known(self._services(shelf, language), name)
         call = read(Call, _parsed(body))
@@ -185,10 +190,15 @@ class CdsHooks:
         stop.check()
         base = "" if self.house.settings.api_token.get_secret_value() else self.base  # a browser would be asked for the token
         now = datetime.now(self.house.site.device.zone or UTC)
+        if record_opposed(self.house.store, self.house.site, [
+            call.prefetch, {"subject": {"reference": f"Patient/{place.patient_id}"}}]):
+            return {"cards": []}
         made = WORK[service.kind](Asked(self.house, shelf, service, call, place, language, now, base, self._codes))
         for one in made:
             self._cards.labels(one.shown.service, one.shown.hook, one.shown.status, one.card["indicator"]).inc()
-        self._keeping.add([one.shown for one in made])
+        risks = [one.told for one in made if one.told]
+        self._keeping.add([one.shown for one in made], risks)
+        note_risks(self.house.audit, asking, risks)
         return {"cards": [one.card for one in made]}
 
     def _services(self, shelf: Shelf, language: Language) -> list[Service]:
@@ -218,3 +228,8 @@ def _parsed(body: bytes) -> object:
 
 def _json(answer: object) -> Response:
     return Response(json.dumps(answer, ensure_ascii=False, allow_nan=False), 200, HEADERS, "application/json")
+
+
+def _asking(request: Request, client: Caller) -> Program | None:
+    """Return whom the audit names: the client that signed the call, else whom the Gate let in."""
+    return Program(f"machine:{client.iss}", kind="machine") if client.iss else caller_if_any(request)

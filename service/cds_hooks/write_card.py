@@ -24,6 +24,7 @@ from service.fhir.write_contributions import direction_words, others_words, part
 from service.flags import flag_text
 from service.refusals import advice_text, named, reason_in, reason_text
 from service.store.hooks import Shown
+from service.told_risks import Told
 from service.words import Language, in_words, marked, number, of_release, percent, say, unit
 
 SUMMARY = 139  # "<140-character summary"
@@ -64,6 +65,7 @@ class Made:
 
     card: Json
     shown: Shown
+    told: Told | None = None  # the risk it tells of, where risks are kept
 
 
 def write(assessed: Assessed, occasion: Occasion, *, changes: Sequence[WhatIf] = (), untold: Iterable[str] = ()) -> Made:

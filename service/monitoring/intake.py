@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isnan
@@ -23,6 +23,7 @@ MAX_ENTRIES = 5000
 KEEP_S = 24 * 3600.0  # what is older is not looked at by any release, and not kept
 Json = dict[str, Any]
 Due = frozenset[tuple[str, str]]
+Who = Callable[[Json, str], Json]  # a Patient and the reference to it
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,13 @@ class _Entry:
 
 
 class Intake:
-    """Takes measurements for the releases that monitor. ``models``: name → codes it rests on."""
+    """Takes measurements for the releases that monitor. ``models``: name → codes it rests on.
 
-    def __init__(self, store: Store, models: Mapping[str, Collection[str]], now: float) -> None:
-        self.store, self.models, self.now = store, models, now
+    ``who`` returns what is kept of a Patient beside age and sex, for a page that shows alerts; None where there is none.
+    """
+
+    def __init__(self, store: Store, models: Mapping[str, Collection[str]], now: float, who: Who | None = None) -> None:
+        self.store, self.models, self.now, self.who = store, models, now, who
         self.codes = frozenset(code for codes in models.values() for code in codes)
 
     def single(self, observation: Json, name: str = "") -> Told:
@@ -114,7 +118,8 @@ class Intake:
         return _Entry(place, "Observation", self._take(dict(resource), people, name), created=method != "PUT")
 
     def _write(self, entries: Sequence[_Entry], body: Json) -> Due:
-        due = self._hear([one.taken for one in entries if one.kind == "Observation"], _traits(listed(body.get("entry")), self.now))
+        traits = _traits(listed(body.get("entry")), self.now, self.who)
+        due = self._hear([one.taken for one in entries if one.kind == "Observation"], traits)
         for one in entries:
             if one.kind == "delete":
                 due |= rows.take_back(self.store, one.gone, self.models, now=self.now)
@@ -124,7 +129,7 @@ class Intake:
         heard = [value for one in taken if sound(one.faults) for value in one.heard]
         if not heard:
             return frozenset()
-        about: dict[str, Json] = {subject: {"static": told} for subject, told in traits.items()}
+        about: dict[str, Json] = {subject: dict(told) for subject, told in traits.items()}
         for one in taken:
             for value in one.heard[:1]:
                 if one.zone_min is not None:
@@ -142,8 +147,8 @@ def _people(sent: Sequence[Any]) -> dict[str, str]:
     return people
 
 
-def _traits(sent: Sequence[Any], now: float) -> dict[str, Json]:
-    """Return age and sex of the Patients that came along; what cannot be read is not known."""
+def _traits(sent: Sequence[Any], now: float, who: Who | None) -> dict[str, Json]:
+    """Return age and sex of the Patients that came along, and what ``who`` says of them; what cannot be read is not known."""
     found: dict[str, Json] = {}
     for entry in sent:
         patient = table(table(entry).get("resource"))
@@ -154,7 +159,9 @@ def _traits(sent: Sequence[Any], now: float) -> dict[str, Json]:
             static = read_bundle(alone, moment=datetime.fromtimestamp(now, UTC), encounter=None).record.static
         except UnusableInput:
             continue
-        found[f"Patient/{patient['id']}"] = {name: value for name, value in static.items() if not isnan(value)}
+        subject = f"Patient/{patient['id']}"
+        found[subject] = {"static": {name: value for name, value in static.items() if not isnan(value)}}
+        found[subject] |= who(dict(patient), subject) if who else {}
     return found
 
 

@@ -26,9 +26,11 @@ from service.monitoring.alerts import write_flag
 from service.monitoring.intake import Intake, Told
 from service.monitoring.observations import is_subject
 from service.monitoring.watch import Watch, monitors
+from service.persons_keys import keys_of_fhir
 from service.problem import ProblemError
 from service.store import monitoring as rows
 from service.store.messages import prune_messages
+from service.told_risks import patient_shown
 from service.words import language_of
 
 log = logging.getLogger("diaphane")
@@ -75,7 +77,7 @@ class Monitoring:
     @property
     def watch(self) -> Watch:
         """What follows people."""
-        return Watch(self.house.store, self.house.site, self.clock)
+        return Watch(self.house.store, self.house.site, self.clock, listed=self.house.settings.review)
 
     def routes(self) -> list[BaseRoute]:
         """List the addresses."""
@@ -166,7 +168,12 @@ class Monitoring:
         models = {model.manifest.name: measured_codes(model.manifest) for model in shelf.for_record() if monitors(model.manifest)}
         if not models:
             raise ProblemError("not_supported", "No release here monitors anybody; GET /v1/models lists what is released.")
-        return Intake(self.house.store, models, self.clock())
+        return Intake(self.house.store, models, self.clock(), self._who if self.house.settings.review else None)
+
+    def _who(self, patient: Json, subject: str) -> Json:
+        """Return what the clinician's page shows of a monitored person, and the keys they are known by."""
+        keys = keys_of_fhir(self.house.store, self.house.site, patient, subject)
+        return {"patient": patient_shown(patient, subject), "persons": list(keys)}
 
 
 def _searchset(flags: list[Json], most: int) -> Json:

@@ -25,13 +25,15 @@ from service.logs import where
 from service.monitoring.alerts import message_of, told_of
 from service.monitoring.episode import CALM, Rule, Score, State, ever_open, follow, rule_of
 from service.monitoring.observations import OUR_ID
+from service.rights.opposed import subject_opposed
 from service.site import Site
-from service.store import messages
+from service.store import entries, messages, risks
 from service.store import monitoring as rows
 from service.store.ehr_tables import Measurement, Watched
 from service.store.errors import StoreError
 from service.store.monitoring import Change
 from service.store.store import Store
+from service.told_risks import row_of_alert, shown_of_alert
 from service.words import as_language
 
 log = logging.getLogger("diaphane")
@@ -65,8 +67,9 @@ def silent_s(manifest: Manifest) -> float:
 class Watch:
     """Follows everybody who is monitored. ``clock`` gives seconds since 1970."""
 
-    def __init__(self, store: Store, site: Site, clock: Callable[[], float]) -> None:
-        self.store, self.site, self.clock = store, site, clock
+    def __init__(self, store: Store, site: Site, clock: Callable[[], float], *, listed: bool = False) -> None:
+        """Follow by the rows of a store. ``listed``: alerts stand in the worklist of the clinician's page."""
+        self.store, self.site, self.clock, self.listed = store, site, clock, listed
 
     def step(self, shelf: Shelf, limit: int = 50) -> bool:
         """Follow some of those who are due. False when nobody is."""
@@ -101,7 +104,8 @@ class Watch:
         watched, measured = rows.look(self.store, subject, name, codes, now - window - ENDS_S)
         if watched is None or watched.due_at is None or watched.due_at > now:
             return True
-        if model is None or not monitors(model.manifest):  # the release was taken away
+        if model is None or not monitors(model.manifest) or subject_opposed(self.store, self.site, subject):
+            # the release was taken away, or the person is opposed
             change = _ended(watched)
             assessed: Assessed | None = None
         else:
@@ -114,6 +118,10 @@ class Watch:
                 told = message_of(self.site, rows.standing(alert), assessed)
                 if told is not None:
                     messages.add(session, **told)
+                if self.listed and alert.cleared_at is None:
+                    risks.save(session, [row_of_alert(self.store, self.site, rows.standing(alert), assessed, watched.detail)])
+                elif self.listed:
+                    entries.end(session, kind="alert", target=str(alert.id), detail={"alert": shown_of_alert(rows.standing(alert))})
         return True
 
     def _change(self, model: Model, watched: Watched, measured: Sequence[Measurement], now: float) -> tuple[Change, Assessed | None]:
