@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from service.audit.audit import Audit
+from service.audit.predicted import append_delivery
 from service.dicom.client import Undelivered, deliver, echo
 from service.leash import Leash
 from service.lives import LONGEST_PAUSE_S, name_of_process, repeat
@@ -27,7 +29,7 @@ from service.store.errors import LostLease, StoreError
 from service.store.ledger import counts
 from service.store.messages import Letter, claim_letter
 from service.store.outbox import Parcel
-from service.store.store import Store
+from service.store.store import Store, Transaction
 
 log = logging.getLogger("diaphane")
 IDLE_S = 0.25
@@ -37,11 +39,11 @@ Send = Callable[[Target, Sequence[bytes]], None]
 
 
 class Deliverer:
-    """Delivers the results of one target, or the messages of one outlet, one at a time, the most urgent first."""
+    """Delivers the results and verdicts of one target, or the messages of one outlet, one at a time, the most urgent first."""
 
     def __init__(self, store: Store, target: Target | Outlet, settings: Settings, *, send: Send = deliver,
-                 answers: Callable[[Target], bool] | None = None) -> None:
-        self.store, self.target, self.settings = store, target, settings
+                 answers: Callable[[Target], bool] | None = None, audit: Audit | None = None) -> None:
+        self.store, self.target, self.settings, self.audit = store, target, settings, audit
         self.name = name_of_process("deliver")
         self.send = send
         self.answers = target.answers if isinstance(target, Outlet) else partial(answers or _answers, target)
@@ -53,8 +55,7 @@ class Deliverer:
         now = time.monotonic() if now is None else now
         if now < self.down_until:
             return False
-        claim = claim_letter if isinstance(self.target, Outlet) else outbox.claim_parcel
-        parcel = claim(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
+        parcel = self._claim()
         if parcel is None:
             return False
         with Leash(self.store, parcel.table, parcel.claim, self.settings.lease_s):
@@ -63,6 +64,13 @@ class Deliverer:
             except LostLease:
                 log.warning("a delivery to target %s was taken over by another process", self.target.name)
         return True
+
+    def _claim(self) -> Parcel | Letter | None:
+        """Take what is next. A professional's word on a result goes before further results: it may take one back."""
+        letter = claim_letter(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
+        if letter is not None or isinstance(self.target, Outlet):
+            return letter
+        return outbox.claim_parcel(self.store, self.target.name, worker=self.name, lease_s=self.settings.lease_s)
 
     def _deliver(self, parcel: Parcel | Letter, now: float) -> None:
         try:
@@ -77,21 +85,26 @@ class Deliverer:
             state = outbox.refused(self.store, parcel, reason, max_attempts=self.settings.delivery_attempts)
             log.error("a result could not be sent to target %s (%s); %s", self.target.name, reason, state)
         else:
-            outbox.delivered(self.store, parcel)
+            outbox.delivered(self.store, parcel, self._noted(parcel))
             self.pause_s = FIRST_PAUSE_S
+
+    def _noted(self, parcel: Parcel | Letter) -> Callable[[Transaction], None] | None:
+        """Return what writes a delivery into the audit, with its end."""
+        audit = self.audit
+        return None if audit is None else lambda session: append_delivery(audit, session, parcel, self.target.name)
 
     def _send(self, parcel: Parcel | Letter) -> None:
         if isinstance(self.target, Outlet):
             assert isinstance(parcel, Letter)  # what was claimed for an outlet
             self.target.send(parcel.content)
         else:
-            assert isinstance(parcel, Parcel)
-            self.send(self.target, [self.store.objects.get(sha256) for sha256 in parcel.sha256s])
+            files = parcel.sha256s if isinstance(parcel, Parcel) else parcel.content["sha256"]
+            self.send(self.target, [self.store.objects.get(sha256) for sha256 in files])
 
     def _failed(self, parcel: Parcel | Letter, error: Undelivered, now: float) -> None:
         if error.permanent:
             # A PACS may take an object once its study has come; what reads a message says at once whether it can.
-            tries = 1 if isinstance(parcel, Letter) else self.settings.max_attempts
+            tries = 1 if isinstance(self.target, Outlet) else self.settings.max_attempts
             state = outbox.refused(self.store, parcel, error.reason, max_attempts=tries)
             log.warning("target %s refused a result (%s); %s", self.target.name, error.reason, state)
         elif self.answers():
@@ -112,7 +125,7 @@ def run(store: Store, settings: Settings, site: Site, stop: threading.Event) -> 
         log.warning("results wait for target %s, which the site file does not name: they stay here until it does", name)
     targets: list[Target | Outlet] = [target for target in site.targets if target.kind != "fhir"]
     for target in (*targets, *outlets_of(site)):
-        deliverer = Deliverer(store, target, settings)
+        deliverer = Deliverer(store, target, settings, audit=Audit(store, site, settings) if settings.review else None)
         thread = threading.Thread(target=repeat, args=(deliverer.step, stop), kwargs={"idle_s": IDLE_S},
                                   name=f"deliver-{target.name}")
         thread.start()

@@ -28,7 +28,8 @@ IMPLEMENTATION_VERSION = "DIAPHANE"
 # PS3.18 tables 10.6.3-3, -4 and -5, without what the server itself says, and what a worklist shows beside them.
 STUDY = (
     "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "TimezoneOffsetFromUTC", "PatientName",
-    "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDescription",
+    "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence", "PatientBirthDate",
+    "PatientSex", "StudyInstanceUID", "StudyID", "StudyDescription",
 )
 SERIES = (
     "Modality", "TimezoneOffsetFromUTC", "SeriesDescription", "BodyPartExamined", "SeriesInstanceUID", "SeriesNumber",

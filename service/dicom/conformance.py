@@ -196,6 +196,13 @@ def _annexes() -> str:
         f"(assessment, {OURS}) is (not-assessed, {OURS}), and for each model its reason, the reason in words and what to do.",
         table(("Template", "Where", "Used for"), TEMPLATES),
         table(("Context group", "Where", "Codes used"), CONTEXT_GROUPS),
+        "Where the clinician's page is on (DIAPHANE_REVIEW), a verdict of a professional makes both reports once more: FINAL, "
+        "COMPLETE, VERIFIED, with Verifying Observer Sequence (name, organisation, date and time, RPPS as (number, 99RPPS)), the one "
+        "they replace in Predecessor Documents Sequence, a person as second observer (TID 1003), the same tracking UIDs, and for "
+        f"each finding (reader-verdict, {OURS}) and (reader-finding, {OURS}) of CID 240. A rejected result is withdrawn by a "
+        "Key Object Selection Document (1.2.840.10008.5.1.4.1.1.88.59) titled from CID 7011, (113001, "
+        "DCM) or (113037, DCM), as IHE Imaging Object Change Management (RAD-66) has it; from then on "
+        "QIDO-RS and WADO-RS leave its objects out here.",
         "## Annex C Security details\n\nSee 8.",
         f"## Annex D Mapping of attributes\n\nCopied unchanged from the source: {kept}.",
         "## Annex E Code sets",

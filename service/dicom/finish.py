@@ -21,7 +21,10 @@ from service.dicom.uids import uid_of
 from service.dicom.values import Values
 
 MANUFACTURER = "Diaphane"
-SERIES_NUMBERS: dict[Kind, int] = {"sr": 9001, "sr-roi": 9002, "seg": 9003, "map": 9004, "capture": 9005, "report": 9006}
+SERIES_NUMBERS: dict[Kind, int] = {
+    "sr": 9001, "sr-roi": 9002, "seg": 9003, "map": 9004, "capture": 9005, "report": 9006,
+    "verified": 9011, "verified-roi": 9012, "rejection": 9013,
+}
 _DATE = re.compile(r"[0-9]{8}")
 
 # Odd values of a source are passed on as they are; what is ours is checked by the validators in the tests.

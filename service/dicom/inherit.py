@@ -46,7 +46,7 @@ def inherit(dataset: Dataset, source: Dataset) -> None:
     if "Rows" in dataset:  # an image; a report has its orders elsewhere and no side
         _take(dataset, source, "RequestAttributesSequence")
         _inherit_side(dataset, source)
-    dataset.SpecificCharacterSet = _character_set(dataset, source)
+    dataset.SpecificCharacterSet = character_set(dataset, source)
 
 
 def requests(source: Dataset) -> list[Dataset]:
@@ -109,7 +109,7 @@ def _inherit_side(dataset: Dataset, source: Dataset) -> None:
         dataset.Laterality = ""
 
 
-def _character_set(dataset: Dataset, source: Dataset) -> str:
+def character_set(dataset: Dataset, source: Dataset) -> str:
     """Return the source's character set when it is a simple one that holds our words too, else UTF-8."""
     stated = source.get("SpecificCharacterSet")
     if not isinstance(stated, str) or stated not in _SIMPLE_SETS:

@@ -13,7 +13,7 @@ from models.prediction import Prediction, Refusal
 from models.volume import Volume
 from service.site import Device
 
-Kind = Literal["capture", "map", "seg", "sr", "sr-roi", "report"]
+Kind = Literal["capture", "map", "seg", "sr", "sr-roi", "report", "verified", "verified-roi", "rejection"]
 Json = dict[str, Any]
 
 
@@ -30,9 +30,10 @@ class Decline:
 
 @dataclass(frozen=True)
 class NotAssessed:
-    """No model scored: none fits (unfit), the images cannot be read (unusable), or scoring went wrong (failed)."""
+    """No model scored: none fits (unfit), the images cannot be read (unusable), scoring went wrong (failed), or the patient is
+    opposed to it (opposed), of which nothing is written or sent."""
 
-    status: Literal["unfit", "unusable", "failed"]
+    status: Literal["unfit", "unusable", "failed", "opposed"]
     reasons: tuple[Decline, ...]
 
 

@@ -74,6 +74,8 @@ class Predictor:
     fetch: Fetch | None = None  # None: no FHIR server is configured
     check: Callable[[], None] = lambda: None  # raises when nobody waits for the answer any more
     push: Callable[[list[Json]], None] | None = None  # None: results do not go to the FHIR server of the site
+    keep: Callable[[list[Assessed], Json], None] | None = None  # the results and their record; None: risks are not kept
+    opposed: Callable[[Json], bool] = lambda _: False  # whether whom a record is about must not be scored
 
     def answer(self, wish: Wish, language: Language) -> tuple[Json, list[Assessed]]:
         """Return the Bundle and what it was written from. Raises UnusableInput, ProblemError or Refused."""
@@ -88,6 +90,8 @@ class Predictor:
                 raise ProblemError(_OF_SERVER.get(failed.code, "fhir_server_failed"), str(failed)) from failed
         else:
             _refuse_unsound(judge(record))
+        if self.opposed(record):
+            raise ProblemError("opposed", "Nothing is scored of this person: an opposition stands. Go on without the score.")
         self.check()
         models = [risk_model(self.shelf, name) for name in wish.models] or self.shelf.for_record()
         if not models:
@@ -105,6 +109,8 @@ class Predictor:
                 continue
             told.append(self._assess(model, reading, wish, language))
         told.sort(key=lambda one: isinstance(one.result, Refusal))  # scores first, each kind in the order asked for
+        if self.keep is not None:
+            self.keep(told, record)
         if self.pushes(wish) and self.push is not None:
             self.push([risk_bundle(one) for one in told])
         return risk_bundle(*told), told

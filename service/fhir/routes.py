@@ -8,9 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
+from models.fhir.bundle import listed
 from models.fhir.mapping import NO_CODES, read_mapping
 from models.shelf import Shelf
+from service.access.caller import Caller, caller_if_any
+from service.audit.predicted import note_risks
 from service.ehr_house import House
+from service.fhir.assessed import Assessed
 from service.fhir.batch import answer_batch, is_batch
 from service.fhir.bulk import Bulk
 from service.fhir.client import fetch_record
@@ -32,8 +36,10 @@ from service.fhir.outcome import Fault, outcome
 from service.fhir.predict import KNOWN, Predictor, read_wish
 from service.fhir.push import NAME
 from service.problem import ProblemError, problem_of
+from service.rights.opposed import record_opposed
 from service.scoring import Stop
 from service.store import messages
+from service.told_risks import stay_in, told, write
 from service.words import Language, language_of
 
 ROOT = "/fhir"
@@ -105,9 +111,10 @@ class Fhir:
         if wants_later:
             return await self.bulk.begin_with(request, body, query, language)
         if is_batch(body):
-            return await self._batch(body, language)
+            return await self._batch(body, language, caller_if_any(request))
         wish, wanted = read_wish(body, query), preferences(request).get("return", "")
-        told, results = await self.house.scoring.run(lambda shelf, stop: self.predictor(shelf, stop).answer(wish, language))
+        caller = caller_if_any(request)
+        told, results = await self.house.scoring.run(lambda shelf, stop: self.predictor(shelf, stop, caller).answer(wish, language))
         if wanted not in ("minimal", "OperationOutcome") or not self.predictor(self.house.scoring.shelf).pushes(wish):
             return respond(told)
         said = f"{len(results)} results are on their way to the FHIR server of this site."
@@ -126,14 +133,16 @@ class Fhir:
             raise ProblemError("bad_query", "The root takes a Bundle of type batch whose entries are POST $predict.")
         if "respond-async" in preferences(request):
             return await self.bulk.begin_with(request, body, {}, language)
-        return await self._batch(body, language)
+        return await self._batch(body, language, caller_if_any(request))
 
-    def predictor(self, shelf: Shelf, stop: Stop | None = None) -> Predictor:
-        """Return what answers a wish."""
+    def predictor(self, shelf: Shelf, stop: Stop | None = None, caller: Caller | None = None) -> Predictor:
+        """Return what answers a wish; with ``stop`` somebody waits for the answer, and where there is a page the risks are kept."""
         house = self.house
         fetch = partial(fetch_record, house.site) if house.site.fhir_server else None
         push = self._push if house.site.fhir_server and house.site.fhir_server.push else None
-        return Predictor(shelf, house.site, house.metrics, self.codes, fetch, stop.check if stop else lambda: None, push)
+        return Predictor(shelf, house.site, house.metrics, self.codes, fetch, stop.check if stop else lambda: None, push,
+                         partial(self._keep, caller) if stop and house.settings.review else None,
+                         opposed=lambda record: record_opposed(house.store, house.site, record))
 
     def language(self, request: Request) -> Language:
         """Return the language of an answer: what the client accepts, else the site's."""
@@ -144,8 +153,15 @@ class Fhir:
             for one in bundles:
                 messages.add(session, target=NAME, kind="fhir", key=messages.key_of("risk", one["id"]), content=one)
 
-    async def _batch(self, body: Json, language: Language) -> Response:
-        return respond(await self.house.scoring.run(lambda shelf, stop: answer_batch(body, self.predictor(shelf, stop), language)))
+    def _keep(self, caller: Caller | None, results: list[Assessed], record: Json) -> None:
+        house, resources = self.house, listed(record.get("entry"))
+        risks = [told(house.store, house.site, one, "predict", stay=stay_in(resources, one.reading.encounter)) for one in results]
+        write(house.store, house.site, risks)
+        note_risks(house.audit, caller, risks)
+
+    async def _batch(self, body: Json, language: Language, caller: Caller | None) -> Response:
+        return respond(await self.house.scoring.run(
+            lambda shelf, stop: answer_batch(body, self.predictor(shelf, stop, caller), language)))
 
     def _shelf_if_ready(self) -> Shelf | None:
         return self.house.scoring.shelf if self.house.scoring.ready else None

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.store.ehr_tables import Card, Feedback, SeenToken
 from service.store.tables import Base, Case, Instance, Result, Revision, Series, Study
+from service.store.verdicts import withdrawn
 
 MAX_COMMENT = 4000
 
@@ -132,7 +133,7 @@ def imaged(session: Session, patient_ids: Sequence[str], *, since: float, limit:
 
 
 def said(session: Session, study_uid: str) -> list[Said]:
-    """Return the results of the newest revision of every case of a study that has one."""
+    """Return the results of the newest revision of every case of a study that has one, but for those that were withdrawn."""
     rows = session.execute(
         select(Case.id, Result).join(Revision, Revision.case_id == Case.id).join(Result, Result.revision_id == Revision.id)
         .where(Case.study_uid == study_uid).order_by(Case.id, Revision.number.desc(), Result.id)
@@ -140,4 +141,6 @@ def said(session: Session, study_uid: str) -> list[Said]:
     newest: dict[int, int] = {}
     for case_id, result in rows:
         newest.setdefault(case_id, result.revision_id)
-    return [Said(one.model, one.status, one.reason, one.summary) for case_id, one in rows if one.revision_id == newest[case_id]]
+    gone = withdrawn(session, "result", [one.id for _, one in rows])
+    return [Said(one.model, one.status, one.reason, one.summary) for case_id, one in rows
+            if one.revision_id == newest[case_id] and one.id not in gone]

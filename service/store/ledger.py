@@ -20,7 +20,7 @@ from service.store.retention import prune
 from service.store.store import OBJECTS, Store
 from service.store.tables import Case, Delivery, Instance, Job, OwnObject, Result, ResultObject, Revision, Series
 
-__all__ = ["Failure", "counts", "failures", "objects_of", "prune", "results_of", "save_result"]
+__all__ = ["Failure", "add_own", "counts", "failures", "objects_of", "prune", "results_of", "save_result"]
 _MODALITY = "00080060"
 
 
@@ -58,7 +58,7 @@ def save_result(
     result = Result(revision_id=revision_id, model=model, status=status, reason=fit(reason, 64), summary=summary, created_at=now)
     session.add(result)
     session.flush()
-    _add_instances(session, objects, files, now)
+    add_own(session, objects, files, now)
     rows = [
         {"result_id": result.id, "place": place, "kind": one.kind, "sop_uid": one.sop_uid, "sop_class_uid": one.sop_class_uid,
          "sha256": sha256, "size": len(one.data)}
@@ -130,7 +130,7 @@ def _by(*columns: Any) -> Any:
     return select(*columns, func.count()).group_by(*columns).order_by(*columns)
 
 
-def _add_instances(session: Session, objects: Sequence[Written], files: Sequence[str], now: float) -> None:
+def add_own(session: Session, objects: Sequence[Written], files: Sequence[str], now: float) -> None:
     """Make our objects queryable, and known as ours. A content made before, of a UID made before, becomes current."""
     add_new(session.connection(), OwnObject, [{"sop_uid": one.sop_uid, "made_at": now} for one in objects])
     series = {(one.study_uid, one.series_uid): one for one in objects}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from service.store import queue
 from service.store.messages import Letter
 from service.store.store import Store
-from service.store.tables import Delivery, ResultObject
+from service.store.tables import Case, Delivery, Json, Result, ResultObject, Revision, Study
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,25 @@ def claim_parcel(store: Store, target: str, *, worker: str, lease_s: float) -> P
     return Parcel(queue.claim_of(row), tuple(sha256s))
 
 
-def delivered(store: Store, parcel: Parcel | Letter) -> None:
-    """Record that the target has everything. Raises LostLease, which is no harm: another delivers the same objects again."""
+def delivered(store: Store, parcel: Parcel | Letter, also: Callable[[Session], None] | None = None) -> None:
+    """Record that the target has everything, and ``also`` what belongs to it.
+
+    Raises LostLease, which is no harm: another delivers the same objects again.
+    """
     with store.session() as session:
         queue.finish(session, parcel.table, parcel.claim)
+        if also is not None:
+            also(session)
+
+
+def about(session: Session, parcel: Parcel) -> tuple[str, Json]:
+    """Return the study that a parcel is about: its UID and what DICOM JSON says of it and of the patient."""
+    row = session.execute(
+        select(Study.uid, Study.attributes).join(Case, Case.study_uid == Study.uid).join(Revision, Revision.case_id == Case.id)
+        .join(Result, Result.revision_id == Revision.id).join(Delivery, Delivery.result_id == Result.id)
+        .where(Delivery.id == parcel.claim.id)
+    ).first()
+    return (row[0], row[1]) if row else ("", {})
 
 
 def refused(store: Store, parcel: Parcel | Letter, reason: str, *, max_attempts: int) -> Literal["queued", "quarantined"]:

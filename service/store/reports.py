@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
-from service.store import messages
+from service.store import entries, messages
 from service.store.ehr_tables import DraftReport, ReportResult
 from service.store.engine import lock
 from service.store.store import Store
 from service.store.tables import Case, Instance, Result, Revision, RevisionInstance
+from service.store.verdicts import withdrawn
 
 
 class StaleReport(Exception):
@@ -65,7 +66,10 @@ class Outgoing:
 
 
 def cases_of(store: Store, study_uid: str) -> tuple[list[CaseImages], list[CaseResult]]:
-    """Return the cases of a study in the order they came, and the results of the newest revision of each."""
+    """Return the cases of a study in the order they came, and the results of the newest revision of each.
+
+    What a professional withdrew is no result any more: a report that rests on it is not made from the results of now.
+    """
     images: list[CaseImages] = []
     results: list[CaseResult] = []
     with store.reading() as session:
@@ -85,9 +89,11 @@ def cases_of(store: Store, study_uid: str) -> tuple[list[CaseImages], list[CaseR
             images.append(CaseImages(rows[0][0], rows[0][1], rows[0][2], len(rows)))
             made = [] if revision is None else session.scalars(
                 select(Result).where(Result.revision_id == revision.id).order_by(Result.id)).all()
+            gone = withdrawn(session, "result", [one.id for one in made])
+            made = [one for one in made if one.id not in gone]
             place = len(images)
             results += [CaseResult(place, one.id, one.model, one.status, one.summary, one.created_at) for one in made]
-            if not made or case.due_at is not None:
+            if not (made or gone) or case.due_at is not None:
                 results.append(CaseResult(place, None))
     return images, results
 
@@ -126,6 +132,9 @@ def add(store: Store, study_uid: str, news: Sequence[Version], *, after: int, se
             session.flush()
             if one.results:
                 session.execute(insert(ReportResult), [{"report_id": row.id, "result_id": result} for result in one.results])
+        if news[-1].state == "validated":
+            rpps = news[-1].author.get("rpps", "")
+            entries.validate(session, study_uid, actor=f"rpps:{rpps}" if rpps else "")
         for letter in sent:
             messages.add(session, target=letter.target, kind=letter.kind, key=letter.key, content=letter.content)
     return after + len(news)

@@ -1,0 +1,1 @@
+"""Verdicts: what professionals say of results, and what follows from it."""
