@@ -118,6 +118,7 @@ class LocalObjects:
         try:
             for sha256 in sha256s:
                 self._place(sha256).unlink(missing_ok=True)
+                self._place(sha256).with_suffix(".damaged").unlink(missing_ok=True)
         except OSError as error:
             raise _unwritable(error) from None
 

@@ -1,18 +1,20 @@
-"""Retention: old studies go, with their files; never one that still waits for a result or a delivery."""
+"""Retention: old studies go, with their files; never one that still waits for a result or a delivery, or is held."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Delete, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from service.store import bulk
+from service.store import bulk, entries, rights, verdicts
 from service.store.ehr_tables import DraftReport, ReportResult
 from service.store.engine import lock
 from service.store.filing import add_new
+from service.store.review_tables import Verdict, VerdictObject
 from service.store.store import Store
 from service.store.tables import (
     Case,
@@ -35,20 +37,24 @@ _FILES_AT_ONCE = 200
 _UNSYNCHRONISED = {"synchronize_session": False}
 
 
-def prune(store: Store, older_than_s: float) -> int:
+def prune(store: Store, older_than_s: float, *, keys: Callable[[dict[str, Any]], Collection[str]] | None = None) -> int:
     """Remove studies whose last image came longer ago than that; return how many.
 
     One stays while any of its cases waits to be sealed, a job is not done or a delivery is not done: what is
     quarantined waits for a person. One transaction a study, so receivers hardly wait. Files go last, and only those
     that no row names; a crash in between leaves a list of them, which the next prune takes up. So do files of a day ago
     that never got a row, since the process that wrote them ended there.
+
+    What is under a legal hold stays. ``keys`` returns the keys of a study's patient from its attributes; without it no
+    study goes while any person is held, since nobody could tell whose it is.
     """
     pruned = 0
     for uid in _finished(store, time.time() - older_than_s):
         with store.session() as session:
             lock(session)
-            if _is_finished(session, uid, time.time() - older_than_s):  # an image may have come meanwhile
-                _remove(session, uid)
+            # an image may have come meanwhile
+            if _is_finished(session, uid, time.time() - older_than_s) and not _is_held(store, session, uid, keys):
+                remove_study(session, uid)
                 pruned += 1
     _list_orphans(store, time.time() - ORPHAN_S)
     drop_leftovers(store)
@@ -71,6 +77,13 @@ def _is_finished(session: Session, uid: str, before: float) -> bool:
     return session.scalars(_wanted(before).where(Study.uid == uid)).first() is not None
 
 
+def _is_held(store: Store, session: Session, uid: str, keys: Callable[[dict[str, Any]], Collection[str]] | None) -> bool:
+    if keys is None and rights.holds_persons(session):
+        return True
+    persons = keys(session.get_one(Study, uid).attributes) if keys is not None else ()
+    return rights.is_held(session, persons=persons, studies=[rights.study_key(store, uid)])
+
+
 def _wanted(before: float) -> Any:
     young = exists().where(Instance.study_uid == Study.uid, Instance.received_at >= before)
     active = exists().where(Case.study_uid == Study.uid, or_(Case.due_at.is_not(None), Case.last_received_at >= before))
@@ -81,12 +94,21 @@ def _wanted(before: float) -> Any:
     return select(Study.uid).where(Study.received_at < before, ~young, ~active, ~unscored, ~undelivered)
 
 
-def _remove(session: Session, uid: str) -> None:
+def remove_study(session: Session, uid: str, *, workitems: tuple[str, ...] = ("COMPLETED", "CANCELED")) -> None:
+    """Remove the rows of a study and all that was made of it, whatever its state, and list its files for removal.
+
+    ``workitems``: those of its worklist items that go, by state.
+    """
     cases = select(Case.id).where(Case.study_uid == uid)
     revisions = select(Revision.id).where(Revision.case_id.in_(cases))
     results = select(Result.id).where(Result.revision_id.in_(revisions))
     files = set(session.scalars(select(Instance.sha256).where(Instance.study_uid == uid)))
     files |= set(session.scalars(select(ResultObject.sha256).where(ResultObject.result_id.in_(results))))
+    judged = list(session.scalars(results))
+    said = select(Verdict.id).where(Verdict.target_kind == "result", Verdict.target_id.in_(judged))
+    files |= set(session.scalars(select(VerdictObject.sha256).where(VerdictObject.verdict_id.in_(said))))
+    verdicts.erase(session, "result", judged)
+    entries.erase(session, kind="study", targets=[uid])
     add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(files)])
     drafts = select(DraftReport.id).where(DraftReport.study_uid == uid)
     steps: list[Delete] = [
@@ -102,7 +124,7 @@ def _remove(session: Session, uid: str) -> None:
         delete(Instance).where(Instance.study_uid == uid),
         delete(Case).where(Case.study_uid == uid),
         delete(Series).where(Series.study_uid == uid),
-        delete(Workitem).where(Workitem.study_uid == uid, Workitem.state.in_(("COMPLETED", "CANCELED"))),
+        delete(Workitem).where(Workitem.study_uid == uid, Workitem.state.in_(workitems)),
         delete(Study).where(Study.uid == uid),
     ]
     for step in steps:
@@ -123,6 +145,7 @@ def _named(session: Session, files: set[str]) -> set[str]:
     """Return those files that a row names."""
     named = set(session.scalars(select(Instance.sha256).where(Instance.sha256.in_(files))))
     named |= set(session.scalars(select(ResultObject.sha256).where(ResultObject.sha256.in_(files))))
+    named |= set(session.scalars(select(VerdictObject.sha256).where(VerdictObject.sha256.in_(files))))
     return named | (bulk.files_named(session) & files)
 
 
