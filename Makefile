@@ -4,7 +4,7 @@ VENV := .venv
 DEMO := .venv-demo
 PIP := pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-pacs serve node test test-slow lint bench bench-pacs bench-hooks words samples clean
+.PHONY: help demo demo-pacs serve serve-demo node test test-slow lint bench bench-pacs bench-hooks bench-worklist words samples clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -27,6 +27,9 @@ demo: $(DEMO)/.done ## Install the serving side, score everything in data-sample
 
 demo-pacs: $(DEMO)/.done ## Orthanc -> Diaphane -> Orthanc with the samples (apt-get install orthanc orthanc-dicomweb).
 	$(DEMO)/bin/python -m service demo-pacs
+
+serve-demo: $(DEMO)/.done ## The clinician's page with demo studies and risks waiting in the list; ends by printing the login link.
+	$(DEMO)/bin/python -m service demo --serve
 
 node: $(DEMO)/.done ## The PACS side: DICOM receiver, DICOMweb, workers and deliverer on loopback.
 	$(DEMO)/bin/python -m service node
@@ -52,6 +55,9 @@ bench-pacs: $(VENV)/.done ## Load: ingest against Orthanc, and ten minutes at te
 
 bench-hooks: $(VENV)/.done ## Load: cards of CDS Hooks at 20 signed calls a second.
 	$(VENV)/bin/python -m service bench-hooks
+
+bench-worklist: $(VENV)/.done ## Speed: the worklist of the clinician's page at 1,000,000 rows.
+	$(VENV)/bin/python -m service bench-worklist
 
 words: $(VENV)/.done ## Renew the catalogs of texts from the code.
 	$(VENV)/bin/python -m service.catalog

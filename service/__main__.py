@@ -68,8 +68,15 @@ def demo(
     samples: Annotated[Path, typer.Option(help="Folder of samples with expected.json.")] = demonstration.SAMPLES,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("out/demo"),
     language: Annotated[str, typer.Option(help="en or fr: language of labels and pictures.")] = "en",
+    review: Annotated[bool, typer.Option("--serve", help="Show the clinician's page, samples in its list, until Ctrl-C.")] = False,
+    store: Annotated[Path, typer.Option(help="With --serve: folder of its store, made anew each time.")] = Path("out/demo-review"),
+    port: Annotated[int, typer.Option(help="With --serve: HTTP port; 0 takes a free one.")] = 0,
 ) -> None:
     """Start the service on a free port, send it every sample, print one table, write the pictures, stop the service."""
+    if review:
+        from service import demo_review
+
+        raise typer.Exit(demo_review.run(samples, store, port=port))
     raise typer.Exit(demonstration.run(samples, out, language))
 
 

@@ -1,4 +1,4 @@
-"""The commands of the PACS side: node, listen, work, deliver, watch, send, route, status, retry, prune, conformance."""
+"""The commands of the house: node, listen, work, deliver, watch, send, route, status, retry, prune, audit, rights, …"""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ SiteFile = Annotated[Path | None, typer.Option("--site", help="TOML file: peers,
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (node, listen, work, deliver, watch, send, route, status, retry, prune, conformance, demo_pacs, bench_pacs,
-                    bench_hooks):
+    for command in (node, listen, work, deliver, watch, send, route, status, retry, prune, login_link, conformance, demo_pacs,
+                    bench_pacs, bench_hooks, bench_worklist):
         app.command()(command)
+    from service.audit.commands import app as audit
+    from service.rights.commands import app as rights
+
+    app.add_typer(audit, name="audit")
+    app.add_typer(rights, name="rights")
 
 
 def node(
@@ -35,12 +40,13 @@ def node(
     site: SiteFile = None,
     store: Folder = None,
     scoring: Annotated[int, typer.Option("--workers", min=1, max=64, help="Scoring processes.")] = 1,
+    review: Annotated[bool | None, typer.Option("--review/--no-review", help="The clinician's page too: everybody logs in.")] = None,
 ) -> None:
     """Run everything: HTTP with DICOMweb, the DICOM receiver, workers and the deliverer. What dies is started again."""
     from service import node as nodes
     from service.lives import stop_event
 
-    settings, _ = _ready(port=port, dicom_port=dicom_port, site=site, store=store, dicomweb=True, ehr=True)
+    settings, _ = _ready(port=port, dicom_port=dicom_port, site=site, store=store, dicomweb=True, ehr=True, review=review)
     nodes.run(settings, nodes.commands(scoring), stop_event())
 
 
@@ -187,20 +193,33 @@ def prune(
     *,
     store: Folder = None,
 ) -> None:
-    """Delete old studies with their results from the store. What is unfinished or undelivered stays."""
+    """Delete old studies with their results from the store. What is unfinished, undelivered or under a legal hold stays."""
+    from service.rights.retention import prune_studies
     from service.store.bulk import prune_bulk
     from service.store.hooks import forget_cards
-    from service.store.ledger import prune as prune_store
     from service.store.messages import prune_messages
 
-    settings, _ = _ready(store=store)
+    settings, hospital = _ready(store=store)
     opened, older_than_s = _open(settings, there=True), days * 86_400
     bulk_jobs = prune_bulk(opened, older_than_s)  # first: their files go with those of the studies
-    typer.echo(f"{prune_store(opened, older_than_s=older_than_s)} studies were deleted.")
+    typer.echo(f"{prune_studies(opened, hospital, older_than_s)} studies were deleted; what is under a legal hold stays.")
     typer.echo(f"{bulk_jobs} bulk jobs were deleted.")
     typer.echo(f"{prune_messages(opened, older_than_s)} delivered messages were deleted.")
     with opened.session() as session:
         forget_cards(session, time.time() - older_than_s)
+
+
+def login_link(*, port: Annotated[int | None, typer.Option(help="HTTP port of the service; default 3000.")] = None,
+               site: SiteFile = None, store: Folder = None) -> None:
+    """Print a link that logs in whoever opens it first, within ten minutes, as the person who runs this machine."""
+    from service.access.links import new_link
+
+    settings, hospital = _ready(port=port, site=site, store=store, review=True)
+    opened = _open(settings, there=True)
+    try:
+        typer.echo(new_link(opened, settings, hospital))
+    except SettingsError as error:
+        _fail(str(error))
 
 
 def conformance(*, site: SiteFile = None) -> None:
@@ -252,6 +271,17 @@ def bench_hooks(
     from service.bench.hooks import run
 
     raise typer.Exit(run(seconds=seconds, per_s=per_s, processes=processes, out=out))
+
+
+def bench_worklist(
+    *,
+    rows: Annotated[int, typer.Option(help="Rows of the worklist.", min=1000)] = 1_000_000,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("out"),
+) -> None:
+    """Measure the worklist at a million rows: pages, filters and searches, against paging by OFFSET."""
+    from service.bench.worklist import run
+
+    raise typer.Exit(run(rows=rows, out=out))
 
 
 def _ready(**given: Any) -> tuple[Settings, Site]:

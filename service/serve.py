@@ -30,7 +30,10 @@ def serve(settings: Settings) -> None:
     logs.set_up(settings.log_level)
     listening = _listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
-    typer.echo(f"Diaphane listens on http://{f'[{host}]' if ':' in host else host}:{port}")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    typer.echo(f"Diaphane listens on {address}")
+    if settings.review:
+        _show_login(settings, address)
     if settings.workers == 1:
         uvicorn.Server(_config(settings, application())).run(sockets=[listening])
         return
@@ -41,6 +44,23 @@ def serve(settings: Settings) -> None:
         Multiprocess(_config(settings, "service.serve:application"), [listening]).run()
     finally:
         shutil.rmtree(counts, ignore_errors=True)
+
+
+def _show_login(settings: Settings, address: str) -> None:
+    """Print how to log in: where, or with which link where nobody but this machine's user can."""
+    from service.access.links import new_link  # noqa: PLC0415  only where there is a page
+    from service.site import read_site  # noqa: PLC0415
+    from service.store.store import Store  # noqa: PLC0415
+
+    site = read_site(settings.site)
+    if site.access.providers:
+        typer.echo(f"Log in at {settings.public_url or address}/review")
+        return
+    store = Store.open(settings)
+    try:
+        typer.echo(f"Log in, once and within ten minutes, with {new_link(store, settings, site, address)}")
+    finally:
+        store.close()
 
 
 def application() -> ASGIApp:

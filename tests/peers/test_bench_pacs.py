@@ -15,6 +15,7 @@ from tests.make import needs_peer
 
 @needs_peer("Orthanc")
 @needs_peer("dcmsend")
+@pytest.mark.slow
 def test_a_trial_of_both_parts_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
     monkeypatch.chdir(tmp_path)
