@@ -16,6 +16,7 @@ from service.words import Language, listed, marked, number, of_release, say, uni
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _NUMBER = re.compile(r"[0-9]+\.[0-9]+")
+_PERCENT = re.compile(r"(?<=[0-9])%")  # French puts a blank before it
 
 # What models/gate.py and models/model.py say; a test holds both to each other. A place takes what stands there in English.
 MESSAGES = (
@@ -177,4 +178,5 @@ def _fact(place: str, value: str, language: Language) -> str:
         return value
     for english, french in _JOINTS:
         value = value.replace(english, french)
-    return _NUMBER.sub(lambda found: number(language, float(found[0]), len(found[0].partition(".")[2])), value)
+    said = _NUMBER.sub(lambda found: number(language, float(found[0]), len(found[0].partition(".")[2])), value)
+    return _PERCENT.sub("\u00a0%", said)

@@ -24,6 +24,8 @@ from models.prediction import Refusal, to_json
 from models.read_dicom import header_of
 from models.shelf import Shelf
 from models.volume import Volume
+from service.audit.audit import Audit
+from service.audit.predicted import append_study
 from service.decode import Decoder, DecoderFailed
 from service.dicom import performer
 from service.dicom.told import Decline, NotAssessed, Told, Written
@@ -33,6 +35,8 @@ from service.leash import Leash
 from service.logs import where
 from service.pipeline import NOT_MEANT, Outcome, worth_telling
 from service.reporting.of_told import presented_of
+from service.rights import opposed as opposition
+from service.rights.opposed import image_opposed
 from service.routing import Route, facts_of, route
 from service.serve import return_memory
 from service.settings import Settings
@@ -44,6 +48,7 @@ from service.store.errors import LostLease, StoreError
 from service.store.ledger import save_result
 from service.store.store import Store
 from service.store.tables import Job
+from service.told_studies import put_line
 
 log = logging.getLogger("diaphane")
 IDLE_S = 0.2
@@ -60,6 +65,7 @@ class Worker:
     ) -> None:
         self.store, self.shelf, self.site, self.settings, self.name = store, shelf, site, settings, name
         self.decoder = decoder or Decoder(timeout_s=settings.decode_timeout_s, memory_mib=settings.decode_memory_mib)
+        self.audit = Audit(store, site, settings)
         self._perform_at = 0.0
 
     def close(self) -> None:
@@ -120,6 +126,9 @@ class Worker:
     def _assess(self, job: Sealed) -> tuple[list[Told], Route | None]:
         """Return what there is to tell of a sealed case: one thing a model, or that nothing could be assessed."""
         headers = self._headers(job)
+        if image_opposed(self.store, self.site, headers[0], job.study_uid):
+            opposed = Decline("", "", opposition.REASON, opposition.MESSAGE, opposition.ADVICE)
+            return [self._told(job, headers, None, NotAssessed("opposed", (opposed,)))], None
         try:
             decided = self._route(job, headers)
         except UnusableInput as error:
@@ -156,6 +165,9 @@ class Worker:
                 for name in records if bundle else ():
                     key = messages.key_of("imaging", str(job.revision_id), one.model)
                     messages.add(session, target=name, kind="fhir", key=key, content=bundle, priority=job.priority)
+            if self.settings.review:
+                put_line(session, self.store, self.site, job.study_uid, told[0].sources[0])
+                append_study(self.audit, session, job.study_uid, told[0].sources[0], [(one.model, _status(one)) for one in told])
             queue.finish(session, Job, claim, state=state, reason=reason)
 
     def _failed(self, claim: queue.Claim, job: Sealed, error: Exception) -> None:
@@ -220,6 +232,8 @@ class Worker:
         return report_bundle(told, objects, accept=accept, presented=pages)
 
     def _sent(self, told: Told, decided: Route | None) -> bool:
+        if isinstance(told.result, NotAssessed) and told.result.status == "opposed":
+            return False
         unfit = isinstance(told.result, NotAssessed) and told.result.status == "unfit"
         return not unfit or (self.settings.report_unfit and (decided is None or decided.report_unfit))
 

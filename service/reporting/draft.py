@@ -168,6 +168,7 @@ class _Writer:
         first = {
             "unfit": say(self.language, "No model takes these images."),
             "unusable": say(self.language, "These images could not be read."),
+            "opposed": say(self.language, "These images are not assessed: an opposition stands."),
         }.get(one.status, say(self.language, "The analysis by AI failed."))
         found = [self._said(one, where + first, "")]
         for reason in one.summary.get("reasons", []):
@@ -204,7 +205,7 @@ class _Writer:
         if not found and below:
             found.append(Sentence(say(self.language, "No finding that AI looked for reaches its threshold. This does not mean that "
                                       "the examination is normal."), "ai"))
-        unassessed = sorted({one.case for one in self.all if one.status in ("refused", "unfit", "unusable", "failed")}
+        unassessed = sorted({one.case for one in self.all if one.status in ("refused", "unfit", "unusable", "failed", "opposed")}
                             - {one.case for one in self.all if one.status == "scored"})
         if unassessed and len(self.study.cases) > 1:
             cases = ", ".join(map(str, unassessed))
