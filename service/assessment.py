@@ -112,7 +112,7 @@ def from_json(
 ) -> Assessment:
     """Read a stored verdict back."""
     return Assessment(
-        decision, reason_code, comment, tuple(_finding(one) for one in content.get("findings", ())),
+        decision, reason_code, comment, tuple(finding_of_json(one) for one in content.get("findings", ())),
         reader_of(reviewer), reading, made_at, tuple(joint),
     )
 
@@ -126,7 +126,8 @@ def _drawn(region: Mapping[str, Any]) -> Json:
     return {**region, "points": [[round(x, POINT_DIGITS), round(y, POINT_DIGITS)] for x, y in region["points"]]}
 
 
-def _finding(one: Mapping[str, Any]) -> FindingAssessment:
+def finding_of_json(one: Mapping[str, Any]) -> FindingAssessment:
+    """Read what was said of one finding back."""
     regions = tuple(
         Region(str(region["sop_uid"]), region["frame"], tuple((float(x), float(y)) for x, y in region["points"]))
         for region in one.get("regions", ())

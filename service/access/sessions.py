@@ -43,8 +43,9 @@ class Sessions:
         self._house, self._clock = house, clock
         self._idle_s, self._longest_s = access.session_idle_minutes * 60, access.session_hours * 3600
         self._seen_every_s = min(SEEN_EVERY_S, self._idle_s / 4)
-        told = json.dumps([one.model_dump(mode="json") for one in access.grants], sort_keys=True)
-        self._rules = hashlib.sha256(told.encode()).hexdigest()[:16]  # who loses a role in the site file logs in again
+        ways = [[one.name, one.issuer, one.client_id, one.acr] for one in access.providers]  # none: by a link, as the owner
+        told = json.dumps([ways, [one.model_dump(mode="json") for one in access.grants]], sort_keys=True)
+        self._rules = hashlib.sha256(told.encode()).hexdigest()[:16]  # who loses a role, or the way in, logs in again
 
     def begin(self, caller: Caller, *, id_token: str = "", login_at: float | None = None) -> str:
         """Begin a session and return the value of its cookie. Always a new one: whatever cookie came along is not used again.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from service import logs
 from service.settings import Settings, SettingsError, read_settings
@@ -67,7 +67,8 @@ def show(
     _, _, opened = _open(site, store)
     with opened.reading() as session:
         found = search(session, Query(actor=actor, action=action), limit=lines)
-    table = Table("line", "time (UTC)", "actor", "name", "action", "outcome", "of", "detail")
+    columns = ("line", "time (UTC)", "actor", "name", "action", "outcome", "of", "detail")
+    table = Table(*(Column(name, overflow="fold") for name in columns))
     for one in reversed(found.lines):
         detail = ", ".join(f"{name} {value}" for name, value in sorted(one.detail.items()) if name != "state")
         table.add_row(str(one.id), datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%d %H:%M:%S"), one.actor, one.actor_name,

@@ -42,6 +42,11 @@ def reason_concept(reason: str, language: Language) -> CodedConcept:
     return CodedConcept((reason or "unknown").replace("_", "-"), OURS, short(meaning))
 
 
+def own_concept(code: str, meaning: str) -> CodedConcept:
+    """Return a code of our own scheme in the words of whoever tells it."""
+    return CodedConcept(code, OURS, short(meaning))
+
+
 def language_concept(language: Language) -> CodedConcept:
     """Return the language of a report (CID 5000)."""
     return CodedConcept(language, "RFC5646", _LANGUAGES[language])

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from service.assessment import RPPS_OID, Assessment, FindingAssessment, Reader
+from service.corrected import said_instead
 from service.fhir.codes import ours
 from service.fhir.datatypes import (
     RESULT,
@@ -31,7 +32,7 @@ from service.fhir.datatypes import (
     reference,
     urn,
 )
-from service.words import Language, in_words, likely, marked, number, say, unit
+from service.words import Language, in_words, marked, say, unit
 
 STATUS = {"agree": "final", "correct": "corrected", "reject": "entered-in-error"}
 PRESENCE = {True: coding(SNOMED, "52101004", "Present"), False: coding(SNOMED, "272519000", "Absent")}
@@ -105,6 +106,8 @@ def _revise(resource: Json, verdict: Verdict) -> None:
     finding = _finding_of(resource, verdict)
     if finding is not None and kind == "Observation":
         _revise_finding(resource, finding, verdict)
+    elif kind == "RiskAssessment" and said.decision == "correct":
+        _revise_predictions(resource, verdict)
     elif kind == "Observation" and said.decision == "correct":
         resource["status"] = "final"  # why the model said so: nobody corrected that
     _explain(resource, verdict)
@@ -135,6 +138,17 @@ def _revise_finding(resource: Json, finding: FindingAssessment, verdict: Verdict
         resource["component"] = components
 
 
+def _revise_predictions(resource: Json, verdict: Verdict) -> None:
+    """Take out the figures a reader contradicts, and say in words what they expect: no figure of AI is one they stand for."""
+    labels = _labels(verdict)
+    for told in resource.get("prediction", ()):
+        finding = _finding_of({"code": told.get("outcome", {})}, verdict)
+        if finding is not None and finding.contradicts:
+            told.pop("probabilityDecimal", None)
+            told.pop("qualitativeRisk", None)
+            told["rationale"] = said_instead(finding, labels.get(finding.name, finding.name), verdict.language)
+
+
 def _explain(resource: Json, verdict: Verdict) -> None:
     """Say in words, first of all, what the verdict was; a person reads those."""
     language, said = verdict.language, verdict.assessment
@@ -157,23 +171,17 @@ def _changes(verdict: Verdict) -> list[str]:
     """Say what was corrected, finding by finding."""
     if verdict.assessment.decision != "correct":
         return []
-    language = verdict.language
-    labels = {str(one["name"]): in_words(language, str(one.get("label", "")), str(one.get("label_fr", "")))
-              for one in verdict.findings}
+    language, labels = verdict.language, _labels(verdict)
     told = []
     for one in verdict.assessment.findings:
         label = labels.get(one.name, one.name)
-        if one.value is not None:
-            shown = f"{number(language, one.value, 2)} {unit(language, one.unit)}"
-            told.append(say(language, "{finding}: {value} according to the professional.", finding=label, value=shown))
-        elif one.taken != "accepted" and one.present is not None:
-            given = "" if one.ai_value is None else likely(language, one.ai_value)
-            sentence = marked("{finding}: present according to the professional (AI: {given}).") if one.present else marked(
-                "{finding}: absent according to the professional (AI: {given}).")
-            told.append(say(language, sentence, finding=label, given=given))
-        elif one.regions:
-            told.append(say(language, "{finding}: the region was drawn anew.", finding=label))
-    return told
+        told.append(said_instead(one, label, language))
+    return [one for one in told if one]
+
+
+def _labels(verdict: Verdict) -> dict[str, str]:
+    return {str(one["name"]): in_words(verdict.language, str(one.get("label", "")), str(one.get("label_fr", "")))
+            for one in verdict.findings}
 
 
 def _sentence(verdict: Verdict) -> str:

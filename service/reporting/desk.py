@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from models.manifest import Manifest
 from models.shelf import Shelf
+from service.assessment import finding_of_json
 from service.dicom.told import Written
 from service.dicom.uids import uid_of
 from service.dicom.write_pdf import Pages, write_pdf
@@ -34,7 +35,7 @@ from service.reporting.report import SECTIONS, Draft, Section, SectionName, Sent
 from service.reporting.study import Study, StudyResult, study_of
 from service.reporting.validated import NotValidated, Professional, ValidatedReport
 from service.store import reports
-from service.store.reports import CaseImages, Outgoing, StaleReport, Version
+from service.store.reports import CaseImages, CaseResult, Outgoing, StaleReport, Version
 from service.words import Language, as_language, say
 
 log = logging.getLogger("diaphane")
@@ -43,7 +44,7 @@ Texts = Mapping[SectionName, Sequence[str]]
 
 @dataclass(frozen=True)
 class Held:
-    """The report of a study as it stands. ``stale`` says that there are results it does not rest on."""
+    """The report of a study as it stands. ``stale``: there are results, or corrections of them, it does not rest on."""
 
     draft: Draft
     study: Study
@@ -74,7 +75,7 @@ class Desk:
             raise ProblemError("not_found", "There is no study of that UID here. Send its images first.")
         firsts = [self._header(one.sha256) for one in images]
         study = study_of(study_uid, firsts, [one.count for one in images], zone=self.site.device.zone)
-        results = [StudyResult(one.id, one.case, one.model, one.status, one.summary, one.made_at) for one in found]  # type: ignore[arg-type]
+        results = _results(found)
         ids = tuple(sorted(one.id for one in results if one.id))
         versions = tuple(reports.versions(self.store, study_uid))
         if versions:
@@ -87,8 +88,9 @@ class Desk:
             report = Draft(study_uid, 0, "draft", language, sections, self._time(made_at), ids)
         if versions and versions[-1].content.get("patient"):
             study = replace(study, person=_joined(study.person, person_of_patient(versions[-1].content["patient"])))
-        return Held(report, study, versions, _professional(versions), set(ids) != set(report.results), firsts[0], tuple(images),
-                    self.manifests)
+        later = bool(versions) and any(one.corrected_at > versions[-1].made_at for one in found)
+        return Held(report, study, versions, _professional(versions), later or set(ids) != set(report.results), firsts[0],
+                    tuple(images), self.manifests)
 
     def edit(self, study_uid: str, language: Language, etag: str, texts: Texts, author: Mapping[str, str]) -> Held:
         """Write a version with ``texts``. A sentence that is kept word for word keeps its source; any other is its author's.
@@ -114,7 +116,7 @@ class Desk:
         held = self.current(study_uid, language)
         _check(held, etag)
         _, found = reports.cases_of(self.store, study_uid)
-        results = [StudyResult(one.id, one.case, one.model, one.status, one.summary, one.made_at) for one in found]  # type: ignore[arg-type]
+        results = _results(found)
         ids = tuple(sorted(one.id for one in results if one.id))
         sections = draft(held.study, results, language, self.manifests)
         self._add(held, [Version("draft", language, {"sections": to_json(sections), **_kept(held)}, dict(author), time.time(), ids)])
@@ -226,6 +228,14 @@ class Desk:
 def _check(held: Held, etag: str) -> None:
     if etag != held.etag:
         raise ProblemError("report_changed", "If-Match must be the ETag of the report as it stands. Read it again, then change that.")
+
+
+def _results(found: Sequence[CaseResult]) -> list[StudyResult]:
+    return [
+        StudyResult(one.id, one.case, one.model, one.status, one.summary, one.made_at,  # type: ignore[arg-type]  # as written
+                    tuple(finding_of_json(each) for each in one.corrected))
+        for one in found
+    ]
 
 
 def _professional(versions: Sequence[Version]) -> Professional | None:

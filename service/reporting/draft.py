@@ -1,7 +1,8 @@
 """The draft: a report in four sections from the results of a study. The same results give the same words.
 
 A model's sentence says no more than its result: the finding, its calibrated probability and on which side of the threshold
-it lies, or why there is none. Nothing is inferred; what was not looked for is said not to have been.
+it lies, or why there is none. What a professional corrected is said as they left it. Nothing is inferred; what was not
+looked for is said not to have been.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.manifest import Manifest
+from service.corrected import said_instead
 from service.flags import flag_text
 from service.refusals import advice_in, message_in, reason_in
 from service.reporting.report import Section, Sentence, one_line
@@ -113,7 +115,7 @@ class _Writer:
 
     def _scored(self, one: StudyResult, where: str) -> list[Sentence]:
         findings = one.summary.get("findings", [])
-        found = [self._finding(one, finding, where) for finding in findings]
+        found = [self._instead(one, finding, where) or self._finding(one, finding, where) for finding in findings]
         given = {finding["name"] for finding in findings}
         manifest = self.manifests.get(one.model)
         for output in manifest.outputs if manifest else ():
@@ -128,7 +130,7 @@ class _Writer:
                 found.append(self._said(one, where + words, output.name))
         mapped = {heatmap["finding"] for heatmap in one.summary.get("explanation", {}).get("heatmaps", [])}
         for finding in findings:
-            if finding["name"] in mapped:
+            if finding["name"] in mapped and self._instead(one, finding, where) is None:
                 words = say(self.language, "The zone that weighed most for {finding} is shown on the AI picture; it does not outline "
                             "the lesion.", finding=_inside(self._label(finding)))
                 found.append(self._said(one, where + words, finding["name"]))
@@ -136,6 +138,12 @@ class _Writer:
             words = say(self.language, "Reservation: {remark}", remark=flag_text(str(flag), self.language))
             found.append(self._said(one, where + words, ""))
         return found
+
+    def _instead(self, one: StudyResult, finding: Mapping[str, Any], where: str) -> Sentence | None:
+        """Return what a professional said of a finding instead of AI; None where AI's word stands."""
+        said = next((each for each in one.corrected if each.name == finding["name"]), None)
+        words = said_instead(said, self._label(finding), self.language) if said is not None and said.contradicts else ""
+        return Sentence(where + words, "person") if words else None
 
     def _finding(self, one: StudyResult, finding: dict[str, Any], where: str) -> Sentence:
         label, value, threshold = self._label(finding), float(finding["value"]), finding.get("threshold")
@@ -192,7 +200,10 @@ class _Writer:
             findings = self._leading(one) if one.status == "scored" else []
             for finding in findings:
                 label, value = self._label(finding), float(finding["value"])
-                if finding.get("kind") != "probability":
+                instead = self._instead(one, finding, where)
+                if instead is not None:
+                    found.append(instead)
+                elif finding.get("kind") != "probability":
                     words = say(self.language, "{finding}: {amount} {unit}.", finding=label, amount=number(self.language, value, 2),
                                 unit=unit(self.language, str(finding.get("unit", ""))))
                     found.append(self._said(one, where + words, finding["name"]))

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from models.dicom_pixels import numbers, text
 from models.manifest import Code
+from service.assessment import FindingAssessment
 from service.dicom.inherit import offset_of, side_of
 from service.facts import facts_of
 from service.identity import Person
@@ -40,6 +41,7 @@ class StudyResult:
     status: Status
     summary: dict[str, Any] = field(default_factory=dict)
     made_at: float = 0.0
+    corrected: tuple[FindingAssessment, ...] = ()  # as a professional left them, where one corrected the result
 
 
 @dataclass(frozen=True)

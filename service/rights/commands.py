@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from service.rights.rights import Rights
     from service.store.rights import Scope
 
-app = typer.Typer(no_args_is_help=True, help="Patients' rights: erasure, access, opposition, legal hold, retention.")
+app = typer.Typer(no_args_is_help=True, help=(
+    "Patients' rights: erasure, access, opposition, legal hold, retention. The identifier of the person is asked for, or read from "
+    "standard input: it is no argument, for those stay in the history of the shell."))
 Folder = Annotated[Path | None, typer.Option("--store", help="Folder of the store; default diaphane-data.")]
 SiteFile = Annotated[Path | None, typer.Option("--site", help="TOML file of the site.")]
 Study = Annotated[bool, typer.Option("--study", help="One study, by its StudyInstanceUID, instead of a person.")]
-Issuer = Annotated[str, typer.Option(help="Who gave the identifier: an OID, a URI or a name.")]
+Issuer = Annotated[str, typer.Option(help=(
+    "Who gave the identifier: an OID, a URI or a name; 'unqualified urn:oid:…' for a national identity (INS) nobody checked."))]
 
 
 @app.command()
@@ -179,13 +182,17 @@ def dataset(
 def _person(rights: Rights, caller: Caller, *, study: bool, issuer: str) -> Person:
     """Ask for an identifier and return whose it is."""
     from service.rights.errors import RightsError
+    from service.rights.person import issuers_of
 
     what = "StudyInstanceUID" if study else "Identifier"
     typed = typer.prompt(what) if sys.stdin.isatty() else sys.stdin.readline().strip()
     try:
-        return rights.find(caller, typed, issuer, study=study)
+        person = rights.find(caller, typed, issuer, study=study)
     except RightsError as error:
         _fail(str(error))
+    if not (person.is_held_here or study or issuer) and (others := issuers_of(rights.store, rights.site, typed)):
+        _fail(f"The identifier is held only with who gave it: repeat with {' or '.join(f'--issuer {one!r}' for one in others)}.")
+    return person
 
 
 def _rights(site: Path | None, store: Path | None) -> tuple[Rights, Caller]:

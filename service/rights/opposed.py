@@ -25,6 +25,8 @@ def image_opposed(store: Store, site: Site, header: Dataset, study_uid: str) -> 
 
 def record_opposed(store: Store, site: Site, record: Any) -> bool:
     """Tell whether a record must not be scored: one of its Patients, or whom it is about by reference, is opposed."""
+    if rights.nobody_opposes(store):
+        return False
     keys: set[str] = set()
     known: set[str] = set()  # a record of a stay says of hundreds of resources that they are about the same person
     for patient, subject in _people(record):

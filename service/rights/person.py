@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from models.dicom_pixels import text
 from service.persons import identities_of_dataset
-from service.persons_keys import keys_of_dicom, keys_of_fhir, keys_typed
+from service.persons_keys import keys_of_dicom, keys_of_fhir, keys_typed, known_issuers
 from service.rights.errors import RightsError
 from service.site import Site
 from service.store import persons
@@ -53,6 +53,20 @@ def find(store: Store, site: Site, identifier: str, issuer: str | None = None) -
     search = _Search(store, site, typed, _forms(identifier))
     search.run()
     return search.found()
+
+
+def issuers_of(store: Store, site: Site, identifier: str) -> tuple[str, ...]:
+    """List under which other issuers an identifier is held here: names in images that no site file knows, an INS nobody checked."""
+    plain = identifier.strip()
+    found: dict[str, None] = {}
+    for _, attributes in persons.studies_saying(store, {plain}, ()) if plain and "|" not in plain else ():
+        for one in identities_of_dataset(dataset_of(attributes)):
+            if one.kind == "local" and one.matricule == plain and one.authority:
+                found[one.authority] = None
+    for issuer in known_issuers(site):
+        if keys_typed(store, site, plain, issuer) and find(store, site, plain, issuer).is_held_here:
+            found[issuer] = None
+    return tuple(found)
 
 
 def find_study(store: Store, uid: str) -> Person:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy.orm import Session
-
 from service.access.caller import Caller
 from service.audit.line import Action
 from service.ehr_house import House
@@ -25,7 +23,7 @@ from service.store import erasing, persons, rights
 from service.store.audit import Outcome
 from service.store.retention import drop_leftovers
 from service.store.rights import Scope, Standing, study_key
-from service.store.store import Store
+from service.store.store import Store, Transaction
 
 PATIENCE_S = 20.0
 _POLL_S = 0.2
@@ -141,7 +139,7 @@ class Rights:
         return erased
 
     def _erase(self, caller: Caller | None, person: Person, oppose: Scope | None, *, pack: bool) -> Erased:
-        def allowed(session: Session) -> None:
+        def allowed(session: Transaction) -> None:
             if self._is_held(session, person):
                 raise RightsError("held")
 
@@ -194,12 +192,12 @@ class Rights:
                          detail={"way": "end", "count": ended})
         return ended
 
-    def _is_held(self, session: Session, person: Person) -> bool:
+    def _is_held(self, session: Transaction, person: Person) -> bool:
         studies = [study_key(self.store, uid) for uid in person.studies]
         return rights.is_held(session, persons=person.keys, studies=studies) or (
             not person.keys and self._person_is_held(session, person))
 
-    def _person_is_held(self, session: Session, person: Person) -> bool:
+    def _person_is_held(self, session: Transaction, person: Person) -> bool:
         """Tell whether the patient of one study is held, which was named by its UID alone."""
         keys = keys_of_study(self.store, self.site)
         attributes = [persons.study_attributes(self.store, uid) for uid in person.studies]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from service.store.tables import Case, Job, Result, Revision, RevisionInstance, Series
+from service.store.engine import lock
+from service.store.review_tables import Entry
+from service.store.store import Store
+from service.store.tables import Case, Instance, Job, Result, Revision, RevisionInstance, Series
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,28 @@ def assessed_cases(session: Session, study_uid: str) -> list[AssessedCase]:
         )
         for case, revision, priority, modality in session.execute(wanted).all()
     ]
+
+
+def unlisted(store: Store, after: str, most: int) -> list[tuple[str, str]]:
+    """Return studies that were assessed and have no line, by their UID those after one, each with the SHA-256 of an image."""
+    first = (
+        select(func.min(Instance.id)).where(Instance.study_uid == Case.study_uid, Instance.current, Instance.origin == "received")
+        .correlate(Case).scalar_subquery()
+    )
+    wanted = (
+        select(Case.study_uid, func.min(Instance.sha256)).join(Revision, Revision.case_id == Case.id)
+        .join(Result, Result.revision_id == Revision.id).join(Instance, Instance.id == first)
+        .where(Case.study_uid > after, ~exists().where(Entry.kind == "study", Entry.target == Case.study_uid))
+        .group_by(Case.study_uid).order_by(Case.study_uid).limit(most)
+    )
+    with store.reading() as session:
+        return [(uid, sha256) for uid, sha256 in session.execute(wanted)]
+
+
+def is_listed(session: Session, study_uid: str) -> bool:
+    """Tell whether a study has its line; nobody else writes one until this transaction ends."""
+    lock(session)
+    return session.scalar(select(Entry.id).where(Entry.kind == "study", Entry.target == study_uid)) is not None
 
 
 def _results(session: Session, revision_id: int) -> tuple[AssessedResult, ...]:

@@ -42,7 +42,7 @@ class NewEntry:
     waiting_since: float
     version: str
     detail: dict[str, Any] = field(repr=False)
-    state: Literal["new", "refused"] = "new"
+    state: Literal["new", "refused", "seen"] = "new"
     reason: str = ""
     open: bool = True
     person: str = ""
@@ -102,11 +102,13 @@ def put(session: Session, new: NewEntry, *, now: float | None = None) -> str:
 
 
 def set_state(
-    session: Session, *, kind: Kind, target: str, state: State, reason: str = "", actor: str = "", now: float | None = None
+    session: Session, *, kind: Kind, target: str, state: State, reason: str = "", actor: str = "", reopen: bool = False,
+    now: float | None = None,
 ) -> bool:
     """Say that a line was seen or decided; True when that changed it, False also when there is none.
 
-    What was decided stays so when it is merely opened. A refusal, to which there is nothing to decide, is done once it was seen.
+    What was decided stays so when it is merely opened, unless it is to be decided again (``reopen``). A refusal, to which
+    there is nothing to decide, is done once it was seen.
     """
     lock(session)
     row = _entry(session, kind, target)
@@ -116,7 +118,7 @@ def set_state(
     if state == "seen":
         if row.state == "refused":
             values = {"open": False}
-        elif row.state == "new":
+        elif row.state == "new" or (reopen and row.state in DECIDED):
             values = {"state": "seen", "open": not row.detail.get("ended", False)}
         else:
             return False

@@ -13,7 +13,7 @@ from service.store.ehr_tables import DraftReport, ReportResult
 from service.store.engine import lock
 from service.store.store import Store
 from service.store.tables import Case, Instance, Result, Revision, RevisionInstance
-from service.store.verdicts import withdrawn
+from service.store.verdicts import corrected, withdrawn
 
 
 class StaleReport(Exception):
@@ -40,6 +40,8 @@ class CaseResult:
     status: str = "pending"
     summary: dict[str, Any] = field(default_factory=dict)
     made_at: float = 0.0
+    corrected: list[dict[str, Any]] = field(default_factory=list)  # findings as a professional left them: service/assessment.py
+    corrected_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,9 @@ def cases_of(store: Store, study_uid: str) -> tuple[list[CaseImages], list[CaseR
                 select(Result).where(Result.revision_id == revision.id).order_by(Result.id)).all()
             gone = withdrawn(session, "result", [one.id for one in made])
             made = [one for one in made if one.id not in gone]
-            place = len(images)
-            results += [CaseResult(place, one.id, one.model, one.status, one.summary, one.created_at) for one in made]
+            place, changed = len(images), corrected(session, [one.id for one in made])
+            results += [CaseResult(place, one.id, one.model, one.status, one.summary, one.created_at, *changed.get(one.id, ([], 0.0)))
+                        for one in made]
             if not (made or gone) or case.due_at is not None:
                 results.append(CaseResult(place, None))
     return images, results

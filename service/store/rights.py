@@ -10,8 +10,9 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, event, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.store.engine import lock
@@ -20,7 +21,9 @@ from service.store.store import Store
 
 Scope = Literal["scoring", "training", "both"]
 SCOPES: tuple[Scope, ...] = ("scoring", "training", "both")
+LOOKED_S = 1.0
 _UNSYNCHRONISED = {"synchronize_session": False}
+_NOBODY: WeakKeyDictionary[Any, float] = WeakKeyDictionary()  # database → until when nobody is known to oppose anything
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,21 @@ def opposes(store: Store, *, persons: Collection[str], study_uid: str = "", purp
         return opposes_in(session, persons=persons, study=study_key(store, study_uid) if study_uid else "", purpose=purpose)
 
 
+def nobody_opposes(store: Store) -> bool:
+    """Tell whether no opposition stands at all, as of this moment in this process and as of a second ago of others.
+
+    So that what is asked often does not look each time for what most stores hold none of.
+    """
+    now = time.monotonic()
+    if _NOBODY.get(store.engine, 0.0) > now:
+        return True
+    with store.reading() as session:
+        stands = session.scalar(select(Opposition.id).where(Opposition.ended_at.is_(None)).limit(1)) is not None
+    if not stands:
+        _NOBODY[store.engine] = now + LOOKED_S
+    return not stands
+
+
 def opposes_in(session: Session, *, persons: Collection[str], study: str = "", purpose: Literal["scoring", "training"]) -> bool:
     """Do as ``opposes`` in the caller's transaction; ``study`` is its key."""
     stands = (Opposition.ended_at.is_(None), Opposition.scope.in_((purpose, "both")))
@@ -63,6 +81,8 @@ def is_held(session: Session, *, persons: Collection[str], studies: Collection[s
 
 def oppose(session: Session, *, persons: Collection[str] = (), study: str = "", scope: Scope, by: str) -> int:
     """Write an opposition of a person, under each of their keys, or of a study; return how many rows are new."""
+    engine = session.get_bind()
+    event.listen(session, "after_commit", lambda _: _NOBODY.pop(engine, None))
     return _write(session, Opposition, persons, study, {"scope": scope, "by": by})
 
 

@@ -138,6 +138,21 @@ def withdrawn(session: Session, kind: TargetKind, ids: Collection[int]) -> set[i
     return {target for target, effect in effects(session, kind, ids).items() if effect == WITHDRAWN}
 
 
+def corrected(session: Session, ids: Collection[int]) -> dict[int, tuple[list[Json], float]]:
+    """Return the findings of each result on images as a correction in force left them, and when that was given.
+
+    Of one that was corrected once and is not any more: no findings, and when that ended.
+    """
+    found: dict[int, tuple[list[Json], float]] = {}
+    for row in session.scalars(select(Verdict).where(*_of("result", ids)).order_by(Verdict.number)):
+        effect = row.content.get("effect")
+        if effect == "corrected":
+            found[row.target_id] = list(row.content["findings"]), row.made_at
+        elif effect and row.target_id in found:
+            found[row.target_id] = [], row.made_at
+    return found
+
+
 def judged(store: Store, result_id: int) -> Judged | None:
     """Return a result with where it stands; None when there is none."""
     with store.reading() as session:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.bench import hooks, report
+from service.bench import hooks, report, worklist
 from training import readme
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,10 @@ def test_load_is_that_of_the_committed_bench() -> None:
 
 def test_cards_are_those_of_the_committed_bench() -> None:
     assert report.bars(hooks.RESULTS) == part("cards")
+
+
+def test_worklist_is_that_of_the_committed_bench() -> None:
+    assert report.bars(worklist.RESULTS) == part("worklist")
 
 
 def test_every_picture_and_page_it_points_to_is_here() -> None:

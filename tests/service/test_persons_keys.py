@@ -137,7 +137,8 @@ def test_keys_of_another_store_are_others(store: Store, tmp_path: Path) -> None:
 
 
 def test_known_issuers_are_those_the_site_names() -> None:
-    assert (CHU, "urn:oid:1.2.250.9", "urn:oid:1.2.250.1.213.1.4.10", "urn:oid:1.2.250.1.213.1.4.11") == known_issuers(SITE)
+    national = ("urn:oid:1.2.250.1.213.1.4.10", "urn:oid:1.2.250.1.213.1.4.11")
+    assert (CHU, "urn:oid:1.2.250.9", *national, *(UNQUALIFIED + one for one in national)) == known_issuers(SITE)
 
 
 def test_a_national_identity_that_nobody_checked_is_found_when_it_is_asked_for_as_such(store: Store) -> None:

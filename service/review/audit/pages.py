@@ -23,6 +23,7 @@ from service.persons_keys import BARE, called, keys_typed, known_issuers
 from service.problem import ProblemError
 from service.review.audit.spoken import ACTION_WORDS, OUTCOME_WORDS, Spoken, actor_words, spoken
 from service.review.page import HEADERS, ReviewDesk
+from service.rights.person import issuers_of
 from service.store.audit import End, Line, end_of
 from service.store.audit_search import Found, Query, about, actors, search
 from service.words import Language, say
@@ -149,7 +150,7 @@ class AuditPages:
         plain = keys_typed(store, site, typed)
         found = {plain: say(language, "As it was typed") if plain != keys_typed(store, site, typed, BARE) else nobody}
         if "|" not in typed:
-            for one in (*known_issuers(site), BARE):
+            for one in dict.fromkeys([*issuers_of(store, site, typed), *known_issuers(site), BARE]):
                 found.setdefault(keys_typed(store, site, typed, one), called(one, language) or nobody)
         return [(words, keys) for keys, words in found.items() if keys]
 

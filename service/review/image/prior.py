@@ -35,8 +35,9 @@ class Prior:
 
 
 def priors_of(head: Dataset, candidates: Sequence[Candidate], *, accept: Environment, language: Language) -> tuple[Prior, ...]:
-    """Return the studies of the same person made on the same day or before, those of the same body part first, then the newest.
+    """Return the studies of the same person made before, those of the same body part first, then the newest.
 
+    One of the same day counts as made before unless both state a time and it is the later one.
     One person by the rules of service/identity.py: the same identifier of the same stated issuer, or the same qualified
     national identity; other sexes, dates of birth or national identities never. Names match nobody.
     """
@@ -46,16 +47,24 @@ def priors_of(head: Dataset, candidates: Sequence[Candidate], *, accept: Environ
     found = []
     for one in candidates:
         made_on = _day(one.header)
-        if made_on is None or made_on > when or not isinstance(
+        if made_on is None or _is_later(one.header, made_on, head, when) or not isinstance(
             same_person(mine, person_of_dataset(one.header), accept=accept), Match
         ):
             continue
         modality = text(one.header, "Modality").upper()
         shown = term("body_parts", _part(one.header), language) if _part(one.header) in TERMS["body_parts"] else ""
         alike = (_part(one.header) == part and bool(part)) + (modality == text(head, "Modality").upper())
-        found.append((alike, made_on, Prior(one.key, made_on, modality, shown, (when - made_on).days)))
-    found.sort(key=lambda one: (-one[0], -one[1].toordinal()))
-    return tuple(prior for _, _, prior in found)
+        found.append((alike, made_on, text(one.header, "StudyTime"), Prior(one.key, made_on, modality, shown, (when - made_on).days)))
+    found.sort(key=lambda one: (one[0], one[1], one[2]), reverse=True)
+    return tuple(prior for *_, prior in found)
+
+
+def _is_later(other: Dataset, made_on: date, head: Dataset, when: date) -> bool:
+    """Tell whether another study was made after this one; of one day their times say so, where both state one."""
+    if made_on != when:
+        return made_on > when
+    times = text(other, "StudyTime"), text(head, "StudyTime")
+    return all(times) and times[0] > times[1]
 
 
 def _part(header: Dataset) -> str:

@@ -19,6 +19,7 @@ from service.review.image.geometry import Sides
 from service.review.image.layers import has_layers
 from service.review.image.pictures import Pictures, Shown
 from service.review.targets import key_of
+from service.review.worklist.shown import age
 from service.words import Language, day, marked, moment, number, say
 
 _SEXES = {"M": marked("male"), "F": marked("female"), "O": marked("other")}
@@ -84,12 +85,12 @@ def study_view(
     traits, ins = study.person.traits, study.person.ins(accept)
     local = next((one for one in study.person.identities if one.kind == "local"), None)
     born = _born(traits.birth_date)
-    age = _age(born, study.studied_at.date() if study.studied_at else None, language)
+    aged = _age(born, study.studied_at.date() if study.studied_at else None, language)
     name = " ".join(filter(None, (traits.birth_name, traits.given)))
     if traits.usual_name and traits.usual_name != traits.birth_name:
         name += f" ({traits.usual_name})"
     person = (
-        name or say(language, "No name stated"), say(language, _SEXES[traits.sex]) if traits.sex else "", age,
+        name or say(language, "No name stated"), say(language, _SEXES[traits.sex]) if traits.sex else "", aged,
         say(language, "born {day}", day=day(language, born)) if born else "",
     )
     identifier = f"{local.matricule} ({local.authority})" if local and local.authority else local.matricule if local else ""
@@ -191,11 +192,5 @@ def _born(written: str) -> date | None:
 
 
 def _age(born: date | None, when: date | None, language: Language) -> str:
-    """Say an age in years, of small children in months."""
-    if born is None or when is None or when < born:
-        return ""
-    years = when.year - born.year - ((when.month, when.day) < (born.month, born.day))
-    if years >= 2:
-        return say(language, "{count} years", count=years)
-    months = (when.year - born.year) * 12 + when.month - born.month - (when.day < born.day)
-    return say(language, "{count} months", count=months)
+    """Say an age in years, of small children in months, of the newborn in days."""
+    return "" if born is None or when is None else age(born.isoformat(), when, language)

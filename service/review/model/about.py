@@ -101,13 +101,13 @@ class About:
             model_title=in_words(language, manifest.title, manifest.title_fr) if manifest else target.model,
             banners=banners_of(shelf, target.model, language), history=history, steps=_steps(target, model, language),
             kinds={name: say(language, words) for name, words in KINDS.items()}, findings=_findings(target, language),
-            moments=self._moments(target, history, card, looks, language, near=near),
+            moments=self._moments(target, history, card, looks, language, caller.subject, near=near),
             may_replay=caller.may("replay", model=target.model),
             labels={one["name"]: in_words(language, one["label"], one["label_fr"]) for one in target.summary.get("findings", [])},
         )
 
-    def _moments(self, target: Target, history: History | None, card: Told | None, looks: list[Look], language: Language, *,
-                 near: bool) -> list[Moment]:
+    def _moments(self, target: Target, history: History | None, card: Told | None, looks: list[Look], language: Language,
+                 subject: str, *, near: bool) -> list[Moment]:
         """Return what happened, in its order."""
         told: list[tuple[float, str, str]] = []
         if history is not None:
@@ -124,7 +124,7 @@ class About:
             told.append((card.shown_at, say(language, "told by a card ({hook})", hook=card.hook), ""))
             told += [(at, say(language, "the card was {outcome}", outcome=say(language, OUTCOMES.get(outcome, outcome))), "")
                      for at, outcome in card.outcomes]
-        for row in target.rows:
+        for row in target.open_to(subject):
             who = " ".join(filter(None, (row.reviewer.get("given", ""), row.reviewer.get("family", "")))) if near else ""
             told.append((row.made_at, say(language, DECIDED[row.decision]), who))
         told += [(at, say(language, DONE[action]) if times == 1 else say(language, DONE_OFTEN[action], count=times), who)

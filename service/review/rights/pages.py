@@ -20,7 +20,7 @@ from service.persons_keys import called, known_issuers
 from service.review.page import HEADERS, ReviewDesk
 from service.rights.errors import SENTENCES, RightsError
 from service.rights.export import write_archive
-from service.rights.person import Person
+from service.rights.person import Person, issuers_of
 from service.rights.rights import Erased, Rights
 from service.store.rights import SCOPES, Scope, Standing, standings
 from service.words import Language, listed, marked, number, say
@@ -88,6 +88,10 @@ class RightsPages:
             person = await self.desk.look(self._find, caller, asked)
         except RightsError as error:
             return await self._start(request, asked, error=error)
+        if not (person.is_held_here or asked.study or asked.issuer):
+            others = await self.desk.look(issuers_of, self.desk.house.store, self.desk.house.site, asked.identifier)
+            if others:
+                return await self._start(request, asked, others=others)
         return await self._person(request, asked, person)
 
     async def export(self, request: Request) -> Response:
@@ -155,12 +159,17 @@ class RightsPages:
         return self.desk.page(request, "rights/erased.html", title=say(language, "Erased"), erased=erased, opposed=opposed,
                               told=_told(erased, language))
 
-    async def _start(self, request: Request, asked: Asked, *, error: RightsError | None = None) -> Response:
+    async def _start(self, request: Request, asked: Asked, *, error: RightsError | None = None,
+                     others: tuple[str, ...] = ()) -> Response:
+        """Show the form; ``others`` are issuers under whom something is held where nothing is under the identifier alone."""
         language = self.desk.language(request)
         standing = await self.desk.look(self._standings)
+        wrong = say(language, SENTENCES[error.code]) if error else say(
+            language, "It is held here only with who gave it: choose, {issuers}.",
+            issuers=listed(language, [called(one, language) for one in others])) if others else ""
         return self.desk.page(
-            request, "rights/start.html", title=say(language, "Patients' rights"), asked=asked, issuers=self._issuers(language),
-            nobody=NOBODY, error=say(language, SENTENCES[error.code]) if error else "", rows=self._rows(standing, language),
+            request, "rights/start.html", title=say(language, "Patients' rights"), asked=asked,
+            issuers=self._issuers(language, others), nobody=NOBODY, error=wrong, rows=self._rows(standing, language),
             periods=self.desk.house.site.retention,
         )
 
@@ -200,9 +209,9 @@ class RightsPages:
         with self.desk.house.store.reading() as session:
             return standings(session, limit=MOST_SHOWN)
 
-    def _issuers(self, language: Language) -> list[tuple[str, str]]:
+    def _issuers(self, language: Language, others: tuple[str, ...]) -> list[tuple[str, str]]:
         return [(AS_TYPED, say(language, "As it is typed")),
-                *((one, called(one, language)) for one in known_issuers(self.desk.house.site)),
+                *((one, called(one, language)) for one in dict.fromkeys([*others, *known_issuers(self.desk.house.site)])),
                 (NOBODY, say(language, "Nobody is named as the issuer"))]
 
     def _rows(self, found: list[Standing], language: Language) -> list[Row]:

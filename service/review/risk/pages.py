@@ -5,6 +5,7 @@ What a caller may not know of answers as what does not exist.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
@@ -30,6 +31,7 @@ from service.words import in_words, marked, say
 
 ROOT = "/review/risks/{key}"
 FRAGMENT = "x-fragment"
+SAME_LOOK_S, MOST_LOOKS = 3600.0, 4096
 NOT_HERE = "There is no risk of this address. Open it from the worklist."
 KEYS = (("w", marked("What if: change a value")), ("0", marked("What if: back to the values as they are")))
 
@@ -40,6 +42,7 @@ class Risk:
     def __init__(self, desk: ReviewDesk) -> None:
         self.desk = desk
         self.boards = Boards(desk)
+        self._looked: dict[tuple[str, str], float] = {}  # who looked at which risk, when it was last written down
 
     def routes(self) -> list[Route]:
         """List the addresses."""
@@ -58,11 +61,12 @@ class Risk:
         """Score the record with other values, and keep nothing of it."""
         kept, caller = await self._kept(request)
         if await self.desk.look(self._opposed, kept):
-            raise ProblemError("opposed", "This person is not to be assessed: an opposition stands.")
+            raise ProblemError("opposed", "Nothing is scored of this person: an opposition stands. Go on without the score.")
         await body_of(request, self.desk.house.settings.upload_timeout_s)
         values = values_of(await request.form())
         shown = await self.desk.run(lambda shelf: hypothesis(kept, shelf, values))
         if request.headers.get(FRAGMENT):
+            await self.desk.look(self._note, kept, caller, again=False)
             return self.desk.fragment(request, "risk/what_if.html", said=Spoken(self.desk.language(request)), tried=shown)
         return await self._page(request, kept, caller, tried=shown)
 
@@ -108,9 +112,17 @@ class Risk:
     def _seen(self, kept: Kept, caller: Caller, alert_id: int | None) -> None:
         """Write down who looked, and that the line of the worklist was seen."""
         house = self.desk.house
-        house.audit.note(caller, "view", kind="risk", item=kept.key, persons=(kept.person,) if kept.person else ())
+        self._note(kept, caller)
         kind: Literal["alert", "risk"] = "risk" if alert_id is None else "alert"
         target = kept.key if alert_id is None else str(alert_id)
         with house.store.session() as session:
             entries.set_state(session, kind=kind, target=target, state="seen")
 
+    def _note(self, kept: Kept, caller: Caller, *, again: bool = True) -> None:
+        """Write a look into the audit; those of one page, as a slider is moved, are one look."""
+        look, now = (caller.session or caller.subject, kept.key), time.monotonic()
+        if again or now - self._looked.get(look, float("-inf")) > SAME_LOOK_S:
+            if len(self._looked) >= MOST_LOOKS:
+                self._looked.clear()
+            self.desk.house.audit.note(caller, "view", kind="risk", item=kept.key, persons=(kept.person,) if kept.person else ())
+            self._looked[look] = now

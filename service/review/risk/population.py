@@ -44,6 +44,11 @@ class Position:
         return self.tenths[self.place]
 
     @property
+    def is_last(self) -> bool:
+        """Tell whether it lies in the highest tenth: how many there are lower is not known, only that at least ``below`` are."""
+        return self.place == len(self.tenths) - 1
+
+    @property
     def at(self) -> float:
         """Where it lies on a drawing of the tenths side by side, in percent of its width."""
         one = self.tenth
@@ -65,7 +70,7 @@ def position(folder: Path, manifest: Manifest, finding: Finding) -> Position | N
     # Inside a tenth cases are taken to lie evenly; the last one ends at 1 though few lie there, so only its beginning is said.
     inside = 0.0 if place == len(tenths) - 1 or one.high <= one.low else (finding.value - one.low) / (one.high - one.low)
     below = 100 * (lower + inside * one.count) / cases
-    return Position(tenths, place, int(min(99, max(0, below))), cases, data, finding.value)
+    return Position(tenths, place, round(min(99, max(0, below))), cases, data, finding.value)
 
 
 @lru_cache(maxsize=64)

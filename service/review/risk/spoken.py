@@ -15,6 +15,7 @@ from service.refusals import advice_text, reason_in, reason_text
 from service.review.risk.change import bare
 from service.review.risk.measured import When
 from service.review.risk.waterfall import Waterfall
+from service.review.worklist.shown import age
 from service.words import Language, day, in_words, marked, moment, number, percent, say, unit
 
 NO_BREAK = "\u00a0"
@@ -177,8 +178,8 @@ class Spoken:
         born = _born(str(patient.get("birth_date", "")))
         written = ""
         if born:
-            age = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
-            written = say(self.language, "{day} ({age} years)", day=day(self.language, born), age=age)
+            old = age(born.isoformat(), today, self.language)
+            written = f"{day(self.language, born)} ({old})" if old else day(self.language, born)
         sex = SEXES.get(str(patient.get("sex", "")), "")
         return {"name": name, "born": written, "sex": say(self.language, sex) if sex else "", "id": str(patient.get("id", ""))}
 

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pydicom
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
 from service.assessment import Assessment
-from service.dicom.codes import OURS, short
+from service.dicom.codes import own_concept
 from service.dicom.told import Written
 from service.dicom.write_rejection import write_rejection
 from service.dicom.write_verified import Report, Verified, write_verified
@@ -86,7 +85,7 @@ def _reports(house: House, target: Target, judged: Judged, said: Assessment, bef
     store, device, why = house.store, house.site.device, why_of(target, said)
     reports = [Report("sr" if one.kind == "sr" else "sr-roi", store.objects.get(one.sha256))
                for one in judged.objects if one.kind in REPORTS]
-    reason = None if why is None else CodedConcept(why.code, OURS, short(say(device.language, why.sentence)))
+    reason = None if why is None else own_concept(why.code, say(device.language, why.sentence))
     replaced = [_header(house, one) for one in before if one.kind.startswith("verified")]
     identity = target.summary.get("identity") or {}
     return write_verified(Verified(said, target.last + 1, judged.case_key, str(identity.get("model", "")), reason, reports, replaced,

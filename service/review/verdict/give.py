@@ -74,7 +74,8 @@ def _mark(session: Transaction, caller: Caller, target: Target, after: Standing)
     else:
         state = STATES[after.effect]
     reason = after.in_force.reason_code if after.in_force is not None and state == "rejected" else ""
-    entries.set_state(session, kind=target.line.kind, target=target.line.target, state=state, reason=reason, actor=caller.subject)
+    entries.set_state(session, kind=target.line.kind, target=target.line.target, state=state, reason=reason, actor=caller.subject,
+                      reopen=after.state != "settled")
 
 
 def _of_study(standings: dict[int, str]) -> State:

@@ -58,6 +58,13 @@ class Target:
         """Whether each verdict so far took effect when it was given."""
         return [bool(row.content.get("effect")) for row in self.rows]
 
+    def open_to(self, subject: str) -> tuple[Verdict, ...]:
+        """The verdicts this reader may know of: of a reading that is blind for them, none since the last that took effect."""
+        if not self.standing.hides_from(subject):
+            return self.rows
+        in_force = next((row.number for row in reversed(self.rows) if row.content.get("effect")), 0)
+        return tuple(row for row in self.rows if row.number <= in_force)
+
     @property
     def two(self) -> bool:
         """Whether two readers are needed: the site says so of the model, or somebody asked for it."""

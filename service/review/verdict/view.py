@@ -97,7 +97,7 @@ def view(desk: ReviewDesk, caller: Caller, target: Target) -> VerdictView:
         target.kind, target.key, f"{target.page}/verdict", may and target.reachable, target.last, secrets.token_urlsafe(16),
         standing.state, standing.effect, hidden, target.two, not target.two, reading_of(standing, caller.subject), decisions,
         tuple(_finding(one, shown) for one in target.summary.get("findings", ())) if scored else (),
-        reasons_for(target.kind, "reject"), _history(desk, target, hidden), target.kind == "result" and scored,
+        reasons_for(target.kind, "reject"), _history(desk, target, caller.subject), target.kind == "result" and scored,
         tuple(_drawn(shown)), f"/review/results/{target.key}/about",
     )
 
@@ -116,11 +116,11 @@ def _drawn(shown: Assessment | None) -> Iterator[Json]:
             yield {"sop": region.sop_uid, "frame": region.frame, "points": region.points}
 
 
-def _history(desk: ReviewDesk, target: Target, hidden: bool) -> tuple[PastLine, ...]:
+def _history(desk: ReviewDesk, target: Target, subject: str) -> tuple[PastLine, ...]:
     """Return the verdicts, the last first; those of a reading that is blind are left out."""
     zone = desk.house.site.device.zone
     in_force = next((row.number for row in reversed(target.rows) if row.content.get("effect")), 0)
-    rows = [row for row in target.rows if not hidden or row.number <= in_force]  # the first reader may have changed their mind
+    rows = target.open_to(subject)
     sentences = {why.code: why.sentence for (kind, _), whys in REASONS.items() if kind == target.kind for why in whys}
     told = []
     for row, one in zip(target.rows, target.given, strict=True):

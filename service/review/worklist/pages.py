@@ -27,6 +27,7 @@ from service.review.worklist.sight import sees, within
 from service.store import entries, entries_page
 from service.store.entries_page import Page, Query
 from service.store.review_tables import Entry
+from service.told_before import CatchUp
 from service.words import Language, in_words, say
 
 MOST_KEYS = 100  # a script asks for at once
@@ -40,6 +41,15 @@ class Worklist:
         self.desk = desk
         self.events = Events(desk)
         self.glances = Glances(desk)
+        self.catch_up = CatchUp(lambda: desk.house.store, desk.house.site)
+
+    def open(self) -> None:
+        """Begin to list what was assessed before there was a list."""
+        self.catch_up.open()
+
+    def close(self) -> None:
+        """End it."""
+        self.catch_up.close()
 
     def routes(self) -> list[Route]:
         """List the addresses."""

@@ -163,3 +163,15 @@ def test_tables_know_no_plain_address(gate: Gated) -> None:
     connection.close()
     assert whats
     assert not any("127.0.0.1" in what for what in whats)
+
+
+def test_who_logged_in_before_there_was_a_provider_logs_in_again(gate: Gated) -> None:
+    mine = login_for(gate.house, ["administrator"])
+    provider = {"name": "psc", "issuer": "https://login.example.org", "client_id": "diaphane"}
+    site = gate.house.site.model_copy(update={"access": Access.model_validate({"providers": [provider]})})
+    after = House(gate.house.settings, site, gate.house.scoring, gate.house.metrics)
+    after.open()
+    try:
+        assert Sessions(after).find(mine.token) is None
+    finally:
+        after.close()

@@ -103,3 +103,17 @@ def test_where_nothing_has_a_status_nothing_is_sent(risk: Model) -> None:
     bundle = risk_bundle(declined)
     bundle["entry"] = [one for one in bundle["entry"] if one["resource"]["resourceType"] == "Device"]
     assert revised(bundle, verdict(declined.result, "agree")) is None
+
+
+def test_a_corrected_risk_keeps_no_figure_that_its_reader_contradicts(risk: Model) -> None:
+    assessed = assess(risk, gcs=6.0)
+    assert isinstance(assessed.result, Prediction)
+    first = assessed.result.findings[0]
+    expected = not first.above_threshold
+    said = FindingAssessment(first.name, "modified", ai_value=first.value, ai_present=not expected, present=expected)
+    resource = entries(revised(risk_bundle(assessed), verdict(assessed.result, "correct", said)))["RiskAssessment"][0]["resource"]
+    told = resource["prediction"][0]
+    assert not {"probabilityDecimal", "qualitativeRisk"} & told.keys()
+    assert "according to the professional (AI: " in told["rationale"]
+    kept = entries(revised(risk_bundle(assessed), verdict(assessed.result, "agree")))["RiskAssessment"][0]["resource"]
+    assert "probabilityDecimal" in kept["prediction"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from pydicom.dataset import Dataset
 from models.manifest import Manifest
 from models.model import Model
 from models.prediction import to_json
+from service.assessment import FindingAssessment
+from service.corrected import said_instead
 from service.reporting.draft import draft
 from service.reporting.report import Section, from_json, sha256_of_text
 from service.reporting.report import to_json as sections_to_json
@@ -173,3 +176,30 @@ def test_a_damaged_header_still_gives_a_draft() -> None:
     made = study(broken)
     assert (None, None) == (made.studied_at, made.accession)
     assert draft(made, [], "fr", {})
+
+
+def test_what_a_professional_corrected_is_said_as_they_left_it_and_nothing_of_ai_beside_it(chest: Model) -> None:
+    dataset = hospital(radiograph_dataset(radiograph_pixels(pneumonia=True)))
+    given = scored(chest, dataset)
+    absent = FindingAssessment("pneumonia", "rejected", ai_value=0.96, ai_present=True, present=False)
+    sections = draft(study(dataset), [replace(given, corrected=(absent,))], "en", {chest.manifest.id: chest.manifest})
+    sentence = "Pneumonia: absent according to the professional (AI: 96%)."
+    assert [sentence] == texts(sections, "conclusion")
+    assert sentence in texts(sections, "results")
+    left = " ".join(texts(sections, "results"))
+    assert "Pneumonia: estimated" not in left
+    assert "weighed most for pneumonia" not in left
+    assert "person" == sections[3].sentences[0].origin
+
+
+def test_a_finding_that_was_merely_accepted_in_a_correction_stays_the_word_of_ai(chest: Model) -> None:
+    dataset = hospital(radiograph_dataset(radiograph_pixels(pneumonia=True)))
+    given = scored(chest, dataset)
+    same = FindingAssessment("pneumonia", "accepted", ai_value=0.96, ai_present=True, present=True)
+    kept = draft(study(dataset), [replace(given, corrected=(same,))], "en", {chest.manifest.id: chest.manifest})
+    assert draft(study(dataset), [given], "en", {chest.manifest.id: chest.manifest}) == kept
+
+
+def test_a_volume_of_ai_is_told_with_its_unit_and_never_as_a_probability() -> None:
+    one = FindingAssessment("volume", "rejected", "volume", "mL", 1.8, None, False)
+    assert "Volume: absent according to the professional (AI: 1.80 mL)." == said_instead(one, "Volume", "en").replace("\u00a0", " ")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from service.rights.commands import app
-from tests.service.rights.person_data import CANARY, fill, rights_of
+from service.store.tables import Study
+from tests.service.rights.person_data import CANARY, fill, rights_of, study
 
 
 @pytest.fixture
@@ -46,3 +48,17 @@ def test_erasing_asks_first(store: Path) -> None:
 
 def test_a_scope_that_is_none_is_refused(store: Path) -> None:
     assert "must be one of scoring, training, both" in run(store, "oppose", "everything")[1]
+
+
+def test_an_identifier_that_is_held_under_an_issuer_alone_says_which_to_name(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    here = rights_of(folder)
+    study(here.store, 7, patient_id=f"{CANARY}7-0001", name="ESSAI^SEPT")
+    with here.store.session() as session:
+        row = session.scalars(select(Study)).one()
+        row.attributes = {**row.attributes, "00100021": {"vr": "LO", "Value": ["HOPITAL ESSAI"]}}
+    here.store.close()
+    code, said = run(folder / "store", "export", str(tmp_path / "out.zip"), typed=f"{CANARY}7-0001\n")
+    assert (code, "--issuer 'HOPITAL ESSAI'" in said) == (1, True)
+    assert 0 == run(folder / "store", "export", str(tmp_path / "out.zip"), "--issuer", "HOPITAL ESSAI", typed=f"{CANARY}7-0001\n")[0]

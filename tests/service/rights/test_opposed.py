@@ -70,3 +70,9 @@ def test_an_opposition_ends_and_is_kept_as_history(here: Rights) -> None:
     with here.store.reading() as session:
         assert [] == standings(session)
         assert 1 == len(standings(session, ended=True))
+
+
+def test_an_opposition_stands_at_once_though_nobody_opposed_a_moment_ago(here: Rights) -> None:
+    assert not record_opposed(here.store, here.site, record("1234567"))
+    here.oppose(DPO, here.find(DPO, "1234567", "urn:oid:1.2.250.1.99"), "scoring")
+    assert record_opposed(here.store, here.site, record("1234567"))

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
+from service.store.assessed import unlisted
 from service.store.errors import StoreError
-from service.store.store import SECRET_FILE, Store
+from service.store.rights import nobody_opposes, oppose
+from service.store.store import SECRET_FILE, Store, _check_secret
 
 
 def test_a_store_is_not_opened_with_another_secret_than_it_was_written_with(tmp_path: Path) -> None:
@@ -29,3 +31,19 @@ def test_without_the_page_nobody_is_asked_for_one_secret_on_all_machines(tmp_pat
     Store.open(Settings(store=tmp_path)).close()
     (tmp_path / SECRET_FILE).write_bytes(b"another one, of 32 bytes or more")
     Store.open(Settings(store=tmp_path)).close()
+
+
+def test_on_either_database_the_first_process_says_which_secret_it_is(store: Store) -> None:
+    _check_secret(store, first=True)
+    _check_secret(store, first=True)
+    store.secret = b"x" * 32
+    with pytest.raises(StoreError, match="another one"):
+        _check_secret(store, first=False)
+
+
+def test_on_either_database_nothing_is_unlisted_where_nothing_was_assessed(store: Store) -> None:
+    assert unlisted(store, "", 10) == []
+    assert nobody_opposes(store)
+    with store.session() as session:
+        oppose(session, persons=["0" * 32], scope="training", by="test")
+    assert not nobody_opposes(store)

@@ -53,3 +53,9 @@ def test_a_study_without_a_date_is_no_prior(written: str | None) -> None:
 def test_the_same_body_part_comes_first_then_the_newest() -> None:
     others = [header(StudyDate="20250101", BodyPartExamined="FOOT"), header(StudyDate="20230101"), header(StudyDate="20240101")]
     assert found(*others) == ["2", "1", "0"]
+
+
+def test_of_two_studies_of_one_day_only_the_earlier_is_a_prior_of_the_other() -> None:
+    early, late = header(StudyTime="081500"), header(StudyTime="174000.25")
+    assert [[], ["0"]] == [found(late, head=early), found(early, head=late)]
+    assert ["1", "0"] == found(header(StudyTime="070000"), early, head=late)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from starlette.applications import Starlette
 
 from service.access.caller import Caller
@@ -25,9 +26,10 @@ from service.scoring import Scoring
 from service.settings import Settings
 from service.site import Site
 from service.store.audit import lines
+from service.store.tables import Study
 from service.web import on_problem
 from tests.service.audit.audit_house import RADIOLOGIST, Known, TestClient, lay
-from tests.service.rights.person_data import CANARY, fill
+from tests.service.rights.person_data import CANARY, fill, study
 
 DPO = Caller("rpps:10000000003", name="Alix Essai", roles=frozenset({"dpo"}))
 TYPED = {"identifier": f"{CANARY}1-0001", "issuer": "", "kind": "person", "csrf": "token"}
@@ -141,6 +143,17 @@ def test_erasing_is_asked_twice_and_again_when_more_has_come(here: Here) -> None
 def test_erasing_needs_a_fresh_login(here: Here) -> None:
     here.holder["caller"] = replace(DPO, login_at=time.time() - 3600)
     assert 403 == here.client.post("/review/rights/erase", data=TYPED).status_code
+
+
+def test_an_identifier_that_is_held_under_a_name_no_site_file_knows_is_found_by_choosing_it(here: Here) -> None:
+    study(here.house.store, 7, patient_id="IPP-0007", name="CANARI7^PRENOM7")
+    with here.house.store.session() as session:
+        row = session.scalars(select(Study).where(Study.uid.endswith(".7"))).one()
+        row.attributes = {**row.attributes, "00100021": {"vr": "LO", "Value": ["HOPITAL ESSAI"]}}
+    alone = here.client.post("/review/rights", data={**TYPED, "identifier": "IPP-0007"}).text
+    assert "It is held here only with who gave it: choose, HOPITAL ESSAI." in alone
+    chosen = here.client.post("/review/rights", data={**TYPED, "identifier": "IPP-0007", "issuer": "HOPITAL ESSAI"}).text
+    assert '<button class="button danger">' in chosen
 
 
 def test_a_study_that_is_not_here_is_said_so(here: Here) -> None:

@@ -75,6 +75,15 @@ def test_looking_is_written_down_and_the_line_is_seen(at: RiskHouse) -> None:
     assert at.looked()[-1] == ("view", "risk", kept.key)
 
 
+def test_to_try_without_opening_the_page_is_a_look_and_a_slider_is_one_look(at: RiskHouse) -> None:
+    kept = at.predict()
+    before = at.looked()
+    for rate in (150, 160, 170):
+        at.what_if(kept.key, HR=rate)
+    assert at.looked() == [*before, ("view", "risk", kept.key)]
+    assert [line.state for line in at.lines()] == ["new"]
+
+
 def test_what_if_is_what_the_release_says_of_the_changed_record(at: RiskHouse) -> None:
     kept = at.predict()
     answer = at.what_if(kept.key, HR=180, Creatinine=4.5)

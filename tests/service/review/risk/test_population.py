@@ -51,3 +51,12 @@ def test_of_another_output_or_without_an_evaluation_nothing_is_said(tmp_path: Pa
     assert position(ICU, manifest, finding(0.5, "other")) is None
     assert position(tmp_path, manifest, finding(0.5)) is None
     assert position(ICU, manifest, replace(finding(0.5), kind="quantity")) is None
+
+
+def test_in_the_highest_tenth_at_least_nine_tenths_are_lower_and_no_more_is_said() -> None:
+    found = position(ICU, read_manifest(ICU), finding(0.999))
+    assert found is not None
+    assert (True, 90) == (found.is_last, found.below)
+    lower = position(ICU, read_manifest(ICU), finding(0.06))
+    assert lower is not None
+    assert not lower.is_last

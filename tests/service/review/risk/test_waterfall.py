@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import pairwise
 from math import exp, fsum, log
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from models.manifest import Code
 from models.prediction import Contribution, Finding
 from service.review.risk.scale import logit_of, plain_ticks, quantity_ticks, scale_over, share_of, share_ticks
+from service.review.risk.spoken import Spoken
 from service.review.risk.waterfall import DOWN, UP, waterfall
 
 CODE = Code(system="s", code="c", display="d")
@@ -94,3 +96,11 @@ def test_round_numbers_are_where_they_belong() -> None:
     scale = scale_over([log(8), log(60)])
     assert all(tick.at == pytest.approx(scale.at(log(tick.value))) for tick in quantity_ticks(scale))
     assert {tick.value for tick in plain_ticks(scale_over([0, 10], pad=0))} == {0, 2, 4, 6, 8, 10}
+
+
+@pytest.mark.parametrize(("born", "said"), [
+    ("20261120", "2 days"), ("20260522", "6 months"), ("19410930", "85 years"), ("20270101", ""),
+])
+def test_an_age_is_said_as_people_of_that_age_have_it(born: str, said: str) -> None:
+    told = Spoken("en").person({"birth_date": born}, date(2026, 11, 22))["born"]
+    assert told.endswith(f"({said})" if said else "2027")

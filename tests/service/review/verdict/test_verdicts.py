@@ -9,6 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import func, select
 
+from service.reporting.desk import Desk
+from service.review.verdict.target import find_target
 from service.store.ehr_tables import Card, Feedback, Message
 from service.store.hooks import said
 from service.store.ledger import objects_of
@@ -172,6 +174,25 @@ def test_reports_and_cards_tell_no_more_of_what_was_withdrawn(place: Place, ill:
     assert ([number], 1) == told()
 
 
+def test_the_draft_report_follows_a_correction_and_one_that_was_edited_before_is_stale(place: Place, ill: Dataset) -> None:
+    number, study = place.arrive(ill)[0], str(ill.StudyInstanceUID)
+    desk = Desk(place.house, place.house.scoring.shelf)
+
+    def told() -> tuple[str, bool]:
+        held = desk.current(study, "en")
+        return " ".join(one.text for one in held.draft.section("conclusion").sentences), held.stale
+
+    assert "In favour of" in told()[0]
+    place.give(number, "correct", present__pneumonia="no")
+    assert "absent according to the professional" in told()[0]
+    desk.edit(study, "en", desk.current(study, "en").etag, {"conclusion": ["Words of a person."]}, {})
+    assert not told()[1]
+    place.give(number, "correct", present__pneumonia="no", comment="once more")
+    assert ("Words of a person.", True) == told()
+    place.give(number, "agree")
+    assert ("Words of a person.", True) == told()
+
+
 def test_what_was_withdrawn_may_be_taken_up_again(place: Place, ill: Dataset) -> None:
     number = place.arrive(ill)[0]
     place.give(number, "reject", reason_code="missed")
@@ -288,6 +309,9 @@ def test_a_first_reader_who_changed_their_mind_is_hidden_whole(two_readers: Plac
     two_readers.give(number, "reject", reason_code="missed", comment="second thought")
     seen = two_readers.view(number, caller=OTHER)
     assert (True, ()) == (seen.hidden, seen.history)
+    target = find_target(two_readers.desk, "result", number)
+    assert target is not None
+    assert ((), 2) == (target.open_to(OTHER.subject), len(target.open_to(READER.subject)))
 
 
 def test_what_took_effect_stands_while_a_second_reader_is_waited_for(place: Place, ill: Dataset) -> None:
