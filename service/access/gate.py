@@ -33,7 +33,7 @@ from service.ehr_house import House
 from service.fhir.problems import respond_problem
 from service.problem import ProblemError, respond
 from service.review.page import ReviewDesk
-from service.words import problem_in, say
+from service.words import problem_in
 
 BACKGROUND = frozenset({"/review/events", "/review/live"})  # what a page asks for by itself keeps no session alive
 HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "same-origin",
@@ -153,7 +153,7 @@ class Gate:
         if "text/html" in request.headers.get("accept", "") and path.startswith("/review") and problem.code != "wrong_host":
             headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else {}
             return self.desk.page(request, "problem.html", title=said.title, status=problem.status, headers=headers,
-                                  problem=said, say=lambda text: say(language, text))
+                                  problem=said)
         return respond(said, retry_after_s=error.retry_after_s)
 
     async def _dressed(self, send: Send, message: Message, *, review: bool) -> None:

@@ -23,7 +23,7 @@ from service.review.rights.pages import RightsPages
 from service.review.risk.pages import Risk
 from service.review.verdict.pages import Verdicts
 from service.review.worklist.pages import Worklist
-from service.words import LANGUAGES, problem_in, say
+from service.words import LANGUAGES, problem_in
 
 Answer = Callable[[Request], Awaitable[Response]]
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -101,8 +101,7 @@ class Review:
                     raise
                 language = self.desk.language(request)
                 said = problem_in(language, problem)
-                return self.desk.page(request, "problem.html", title=said.title, status=problem.status, problem=said,
-                                      say=lambda text: say(language, text))
+                return self.desk.page(request, "problem.html", title=said.title, status=problem.status, problem=said)
 
         return answer
 
