@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from prometheus_client import Counter
 from starlette.concurrency import run_in_threadpool
@@ -46,6 +47,7 @@ from service.scoring import Stop
 from service.settings import SettingsError
 from service.store.errors import StoreError
 from service.store.hooks import forget_cards, see_token
+from service.store.rights import nobody_opposes
 from service.words import Language, language_of, problem_in
 
 ROOT = "/cds-services"
@@ -75,6 +77,7 @@ class CdsHooks:
             raise SettingsError("[[cds_clients]]: every iss must stand once: whose keys would count?")
         self._tokens = Tokens(clients, Keys(fetch), self._seen) if clients else None
         self._keeping = Keeping(house)
+        self._somebody = False  # an opposition stood when the store last answered
         self._codes = read_mapping(house.settings.codes) if house.settings.codes else NO_CODES
         self._offered: dict[Language, list[Service]] = {}
         registry = house.metrics.registry
@@ -190,8 +193,7 @@ class CdsHooks:
         stop.check()
         base = "" if self.house.settings.api_token.get_secret_value() else self.base  # a browser would be asked for the token
         now = datetime.now(self.house.site.device.zone or UTC)
-        if record_opposed(self.house.store, self.house.site, [
-            call.prefetch, {"subject": {"reference": f"Patient/{place.patient_id}"}}]):
+        if self._opposed([call.prefetch, {"subject": {"reference": f"Patient/{place.patient_id}"}}]):
             return {"cards": []}
         made = WORK[service.kind](Asked(self.house, shelf, service, call, place, language, now, base, self._codes))
         for one in made:
@@ -200,6 +202,18 @@ class CdsHooks:
         self._keeping.add([one.shown for one in made], risks)
         note_risks(self.house.audit, asking, risks)
         return {"cards": [one.card for one in made]}
+
+    def _opposed(self, record: list[Any]) -> bool:
+        """Tell whether whom a call is about must not be scored.
+
+        A store in trouble keeps no card from a clinician, unless an opposition stood when it last answered: then it may be theirs.
+        """
+        try:
+            opposed = record_opposed(self.house.store, self.house.site, record)
+            self._somebody = not nobody_opposes(self.house.store)
+        except (StoreError, ProblemError):
+            return self._somebody
+        return opposed
 
     def _services(self, shelf: Shelf, language: Language) -> list[Service]:
         if language not in self._offered:

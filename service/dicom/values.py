@@ -24,6 +24,7 @@ from models.dicom_bytes import BIG_ENDIAN, IMPLICIT, Outline
 Json = dict[str, Any]
 MAX_VALUE_BYTES = 4096  # of one attribute; the longest text of a VR with a limit has 1,024 characters
 MAX_LENGTHS = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "PN": 324, "DA": 18, "TM": 28}  # PS3.5, 6.2; PN: 5 groups
+LONGEST_ID = 256  # of a universal entity, which may be a URI
 _IN_CHARACTER_SET = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _WHOLE = {"US": ("H", 2), "UL": ("I", 4), "SS": ("h", 2), "SL": ("i", 4)}
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")  # of a person name
@@ -116,7 +117,7 @@ class Values:
         return [value if value != "" else None for value in values]
 
     def _items(self, tag: int) -> list[Json]:
-        """Return the items of RequestAttributesSequence, of which the identifiers alone are matched by QIDO-RS."""
+        """Return the items of a sequence with what is kept of them: identifiers, by which QIDO-RS matches and people are known."""
         _, start, end = self._found.places[tag]
         if end - start > MAX_VALUE_BYTES:
             return []
@@ -126,19 +127,31 @@ class Values:
                 warnings.simplefilter("ignore")
                 value = io.BytesIO(self._found.body[start:end])
                 sequence = read_sequence(value, implicit, little, end - start, self._character_sets)
-                return [_request(item) for item in sequence]
+                return [_kept(item, _OF_ITEMS[tag]) for item in sequence]
         except Exception:  # pydicom raises many unrelated classes on damaged values; see the top of the file
             return []
 
 
-def _request(item: Dataset) -> Json:
-    found = {}
-    for keyword in ("ScheduledProcedureStepID", "RequestedProcedureID"):
-        if keyword in item:
-            tag, vr = _tag_and_vr(keyword)
-            value = str(item.get(keyword) or "").translate(_CONTROL).strip()[: MAX_LENGTHS[vr]]
-            found[f"{tag:08X}"] = {"vr": vr, "Value": [value]} if value else {"vr": vr}
+def _kept(item: Dataset, keywords: Iterable[str]) -> Json:
+    found: Json = {}
+    for keyword in keywords:
+        if keyword not in item:
+            continue
+        tag, vr = _tag_and_vr(keyword)
+        if vr == "SQ":
+            items = [_kept(one, _OF_ITEMS[tag]) for one in item[keyword].value]
+            found[f"{tag:08X}"] = {"vr": vr, "Value": items} if items else {"vr": vr}
+            continue
+        value = str(item.get(keyword) or "").translate(_CONTROL).strip()[: MAX_LENGTHS.get(vr, LONGEST_ID)]
+        found[f"{tag:08X}"] = {"vr": vr, "Value": [value]} if value else {"vr": vr}
     return found
+
+
+_OF_ITEMS = {  # sequence → what is kept of its items
+    0x00400275: ("ScheduledProcedureStepID", "RequestedProcedureID"),  # RequestAttributesSequence
+    0x00100024: ("UniversalEntityID", "UniversalEntityIDType"),  # IssuerOfPatientIDQualifiersSequence
+    0x00101002: ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence"),  # OtherPatientIDsSequence
+}
 
 
 def _person(name: str) -> dict[str, str] | None:

@@ -18,9 +18,9 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Ward]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """One Chromium."""
+    """One Chromium for a file. Playwright keeps an event loop running in this thread: other tests could not start one of theirs."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

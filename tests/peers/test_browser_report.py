@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.peers.browser import Ward, axe, needs_browser, screens
 
-pytestmark = needs_browser
+pytestmark = [pytest.mark.slow, needs_browser]
 SAMPLE, OTHER = "radiograph/normal-2.dcm", "radiograph/normal-1.dcm"  # no other test signs these
 
 

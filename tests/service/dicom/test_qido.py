@@ -20,6 +20,9 @@ def datasets() -> list[Dataset]:
     request = Dataset()
     insurance = Dataset()
     insurance.PatientID, insurance.IssuerOfPatientID = "279035121518989", "ASIP-SANTE-INS-NIR"
+    issuer = Dataset()
+    issuer.UniversalEntityID, issuer.UniversalEntityIDType = "1.2.250.1.213.1.4.10", "ISO"
+    insurance.IssuerOfPatientIDQualifiersSequence = [issuer]
     request.ScheduledProcedureStepID, request.RequestedProcedureID = "STEP7", "REQ7"
     head = {"StudyInstanceUID": FIRST, "StudyDate": "20260301", "StudyTime": "081500", "PatientID": "P_1%", "StudyID": "S1",
             "PatientName": "Durand^Anne", "AccessionNumber": "A1", "ReferringPhysicianName": "House^G",
@@ -121,6 +124,15 @@ def test_a_field_that_is_not_kept_for_queries_is_read_from_the_file(web: WebHous
     assert "279035121518989" == study["00101002"]["Value"][0]["00100020"]["Value"][0]
     assert {(-50.0, -30.0, 10.0 + z) for z in range(12)} == {tuple(one["00200032"]["Value"]) for one in instances}
     assert [1.0, 1.0] == instances[0]["00280030"]["Value"]
+
+
+def test_other_identifiers_are_kept_with_who_issued_them(web: WebHouse) -> None:
+    """Whoever is known by one of them is found when they oppose, or are erased."""
+    (study,) = web.client.get(f"/dicom-web/studies?StudyInstanceUID={FIRST}").json()
+    (other,) = study["00101002"]["Value"]
+
+    assert {"00400032": {"vr": "UT", "Value": ["1.2.250.1.213.1.4.10"]}, "00400033": {"vr": "CS", "Value": ["ISO"]}} == (
+        other["00100024"]["Value"][0])
 
 
 def test_nothing_found_is_said_without_a_body(web: WebHouse) -> None:
