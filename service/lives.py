@@ -50,6 +50,28 @@ def repeat(step: Callable[[], bool], stop: threading.Event, *, idle_s: float) ->
                 stop.wait(idle_s)
 
 
+class Background:
+    """Work in a thread of its own, begun and ended with the room it belongs to. ``work`` ends soon after ``stop`` is set."""
+
+    def __init__(self, work: Callable[[], None], name: str, *, daemon: bool = False) -> None:
+        self._work, self._name, self._daemon = work, name, daemon
+        self.stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Begin."""
+        self.stop.clear()
+        self._thread = threading.Thread(target=self._work, name=self._name, daemon=self._daemon)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask the work to end, and wait for it."""
+        self.stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+
 def end(process: subprocess.Popen[Any], patience_s: float, *, session: bool = False) -> None:
     """Ask a process to end, and make it; with ``session`` all that it started too: a session of its own was made for it."""
     process.terminate()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import pydicom
 
+from service.lives import Background
 from service.logs import where
 from service.site import Site
 from service.store import entries
@@ -30,29 +30,23 @@ class CatchUp:
 
     def __init__(self, store: Callable[[], Store], site: Site) -> None:
         self._store, self._site = store, site
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background(self._work, "catch-up", daemon=True)
 
     def open(self) -> None:
         """Begin."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._work, name="catch-up", daemon=True)
-        self._thread.start()
+        self._background.open()
 
     def close(self) -> None:
         """End; the next start goes on."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._background.close()
 
     def run(self) -> int:
         """Write every line that is missing; return how many."""
-        store, after, count = self._store(), "", 0
-        while not self._stop.is_set() and (batch := unlisted(store, after, AT_ONCE)):
+        store, after, count, stop = self._store(), "", 0, self._background.stop
+        while not stop.is_set() and (batch := unlisted(store, after, AT_ONCE)):
             after = batch[-1][0]
             for uid, sha256 in batch:
-                if self._stop.wait(BETWEEN_S):
+                if stop.wait(BETWEEN_S):
                     break
                 count += _listed(store, self._site, uid, sha256)
         return count

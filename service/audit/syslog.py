@@ -15,13 +15,13 @@ import socket
 import ssl
 import struct
 import termios
-import threading
 import time
 from contextlib import suppress
 from typing import Literal, cast
 
 from service.audit.write_message import write_syslog
 from service.dicom.tls import client_context
+from service.lives import Background
 from service.logs import where
 from service.site import Site
 from service.store import audit, audit_cursor
@@ -54,21 +54,15 @@ class Sender:
         self._last_from: int | None = None  # the line that the last batch began after
         self._again_from: int | None = None  # the same, once its connection broke
         self._tls = client_context(site.audit.tls_ca, None, None) if self.way == "tls" else None
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background(self._work, "audit-syslog", daemon=True)
 
     def open(self) -> None:
         """Begin."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._work, name="audit-syslog", daemon=True)
-        self._thread.start()
+        self._background.open()
 
     def close(self) -> None:
         """End. What was not sent waits for the next start."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._background.close()
         self._hang_up()
         with suppress(StoreError):
             audit_cursor.release(self.store, CURSOR, self._holder)
@@ -152,7 +146,7 @@ class Sender:
 
     def _work(self) -> None:
         pause_s, failed = EVERY_S, False
-        while not self._stop.is_set():
+        while not self._background.stop.is_set():
             try:
                 more = self.step()
             except (OSError, StoreError) as error:
@@ -164,7 +158,7 @@ class Sender:
                     log.info("audit: syslog is sent again")
                 failed, pause_s = False, EVERY_S
             if not more:
-                self._stop.wait(pause_s)
+                self._background.stop.wait(pause_s)
 
 
 def _unacknowledged(wire: socket.socket) -> int:

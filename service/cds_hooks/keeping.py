@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from service.ehr_house import House
+from service.lives import Background
 from service.logs import where
 from service.store.errors import StoreError
 from service.store.hooks import Shown, show_cards
@@ -32,21 +33,15 @@ class Keeping:
         self._waiting: list[Shown] = []
         self._risks: list[Told] = []
         self._lock, self._writing = threading.Lock(), threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background(self._work, "keep-cards")
 
     def open(self) -> None:
         """Begin."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._work, name="keep-cards")
-        self._thread.start()
+        self._background.open()
 
     def close(self) -> None:
         """Write what waits, and end."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._background.close()
         self.flush()
 
     def add(self, cards: Sequence[Shown], risks: Sequence[Told] = ()) -> None:
@@ -79,5 +74,5 @@ class Keeping:
                     log.error("risks could not be kept, and are left out: %s", where(error))
 
     def _work(self) -> None:
-        while not self._stop.wait(EVERY_S):
+        while not self._background.stop.wait(EVERY_S):
             self.flush()

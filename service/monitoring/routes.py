@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,7 +19,7 @@ from service.fhir.batch import is_batch
 from service.fhir.datatypes import Json
 from service.fhir.exchange import answering, content_kind, parsed, respond
 from service.fhir.outcome import outcome, warning
-from service.lives import repeat
+from service.lives import Background, repeat
 from service.logs import where
 from service.monitoring.alerts import write_flag
 from service.monitoring.intake import Intake, Told
@@ -46,22 +45,19 @@ class Monitoring:
 
     def __init__(self, house: House, *, otherwise: Answer | None = None, clock: Callable[[], float] = time.time) -> None:
         self.house, self.otherwise, self.clock = house, otherwise, clock
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background(self._work, "monitoring")
         self._prune_at = 0.0
 
     def open(self) -> None:
         """Begin to look after who is due: what a process that died had not scored, and who went silent."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=repeat, args=(self.step, self._stop), kwargs={"idle_s": IDLE_S}, name="monitoring")
-        self._thread.start()
+        self._background.open()
 
     def close(self) -> None:
         """Let the person in hand be finished."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._background.close()
+
+    def _work(self) -> None:
+        repeat(self.step, self._background.stop, idle_s=IDLE_S)
 
     def step(self) -> bool:
         """Follow some of those who are due; now and then forget what is too old. False when there was nothing to do."""
