@@ -5,6 +5,7 @@
     [fhir_server]   the hospital's FHIR server                        [[cds_clients]]  which EHR may ask for cards
     [identity] [organisation] [mllp] [xdm]      whose identities count, who we are, where validated reports go
     [access] [review] [retention] [audit]       the clinician's page: service/site_review.py
+    [commissioning] [watch]                     which release may speak here, how it is watched: service/site_trust.py
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from service.outbound.address import BadAddress, read_address
 from service.rules import NUMBERS, Condition, Rule, Span
 from service.settings import SettingsError
 from service.site_review import Access, AuditRules, Grant, Machine, Provider, Retention, ReviewRules
+from service.site_trust import CommissioningRules, WatchRules
 
 # PS3.5 table 6.2-1: 16 characters, no backslash, no blank at either end
 AETitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
@@ -206,6 +208,8 @@ class Site(_Part):
     review: ReviewRules = Field(default_factory=lambda: ReviewRules.model_validate({}))
     retention: Retention = Field(default_factory=lambda: Retention.model_validate({}))
     audit: AuditRules = Field(default_factory=lambda: AuditRules.model_validate({}))
+    commissioning: CommissioningRules = CommissioningRules(required=False)  # a file asks for it: ``read_site``
+    watch: WatchRules = Field(default_factory=lambda: WatchRules.model_validate({}))
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
@@ -237,7 +241,7 @@ def read_site(path: Path | None) -> Site:
         return Site()
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Site.model_validate(told)
+        return Site.model_validate({"commissioning": {}, **told})
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"at line \d+, column \d+|at end of document", str(error))
         raise SettingsError(f"site must be TOML (https://toml.io); it breaks {place[0] if place else 'somewhere'}.") from error
@@ -279,7 +283,8 @@ def _keys_at(place: list[str | int]) -> list[str]:
     parts: dict[str | int, type[BaseModel]] = {"device": Device, "peers": Peer, "targets": Target, "rules": Rule,
                                                 "fhir_server": FhirServer, "cds_clients": CdsClient, "identity": IdentityRules,
                                                 "organisation": Organisation, "mllp": Mllp, "xdm": Xdm, "access": Access,
-                                                "review": ReviewRules, "retention": Retention, "audit": AuditRules}
+                                                "review": ReviewRules, "retention": Retention, "audit": AuditRules,
+                                                "commissioning": CommissioningRules, "watch": WatchRules}
     if place[:1] == ["access"] and len(place) > 1:
         parts["access"] = _OF_ACCESS[str(place[1])]
     part: type[BaseModel] = parts.get(place[0], Site) if place else Site

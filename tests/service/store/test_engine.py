@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from service.store import ehr_tables, review_tables  # noqa: F401  their tables join Base
+from service.store import ehr_tables, review_tables, trust_tables  # noqa: F401  their tables join Base
 from service.store.errors import StoreError
 from service.store.store import Store
 from service.store.tables import Base, Series
@@ -42,7 +42,7 @@ def test_database_of_a_later_version_is_left_alone(store: Store, database: str, 
         store_for(tmp_path, database=database)
     assert "newer" == caught.value.code
     with store.session() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
 
 
 def test_many_who_open_an_empty_database_at_once_all_find_the_tables(database: str, tmp_path: Path) -> None:
