@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Self
 
 from models import gate
 from models.errors import BrokenModel
@@ -27,12 +29,32 @@ class Shelf:
             model = Model(release, options)
             self.models[model.id] = model
         self.active = self._active(read_pins(self.folder))
+        self.barred: frozenset[str] = frozenset()
+
+    def serving(self, live: Mapping[str, str], barred: Collection[str] = ()) -> Self:
+        """Return the same releases, already open, with others in service: ``live`` maps names to the ids that serve.
+
+        A name that ``live`` does not have keeps its active version unless that is ``barred``. A barred release is not
+        got, by name or by id, and fits nothing; ``models`` and ``known`` still have it, for pages and for replay.
+        """
+        view = object.__new__(type(self))
+        view.folder, view.models, view.barred = self.folder, self.models, frozenset(barred) - set(live.values())
+        chosen = {**self.active, **{name: self.models[one] for name, one in live.items() if one in self.models}}
+        view.active = {name: model for name, model in sorted(chosen.items()) if model.id not in view.barred}
+        return view
 
     def get(self, id_or_name: str) -> Model:
-        """Return a release by id, or the active version by name. Raises KeyError when there is none."""
+        """Return a release by id, or the active version by name. Raises KeyError when there is none, or it must not speak."""
         found = self.models.get(id_or_name) or self.active.get(id_or_name)
-        if found is None:
+        if found is None or found.id in self.barred:
             raise KeyError(f"No model {id_or_name!r} here; known: {', '.join([*self.active, *self.models]) or 'none'}.")
+        return found
+
+    def known(self, id_or_name: str) -> Model:
+        """Return a release by id, or the active or else highest version by name, whether or not it serves. Raises KeyError."""
+        found = self.models.get(id_or_name) or self.active.get(id_or_name) or self._active({}).get(id_or_name)
+        if found is None:
+            raise KeyError(f"No model {id_or_name!r} here; known: {', '.join(self.models) or 'none'}.")
         return found
 
     def for_series(self, header: Header) -> list[tuple[Model, Refusal | None]]:

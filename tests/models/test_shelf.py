@@ -77,3 +77,26 @@ def test_one_broken_release_stops_the_start_with_its_name(folder: Path) -> None:
     (folder / "tiny_risk-1.0.0" / "CARD.md").write_text("changed")
     with pytest.raises(BrokenModel, match=r"tiny_risk-1\.0\.0: CARD\.md must have sha256"):
         Shelf(folder)
+
+
+def test_another_version_serves_without_opening_anything_again(folder: Path) -> None:
+    shelf = Shelf(folder)
+    view = shelf.serving({"tiny_chest": "tiny_chest-1.9.0"})
+    assert view.get("tiny_chest") is view.active["tiny_chest"] is shelf.models["tiny_chest-1.9.0"]
+    assert view.get("tiny_chest-1.10.0") is shelf.models["tiny_chest-1.10.0"]
+    assert shelf.get("tiny_chest") is shelf.models["tiny_chest-1.10.0"]
+
+
+def test_barred_release_is_known_and_never_got(folder: Path) -> None:
+    view = Shelf(folder).serving({}, barred={"tiny_chest-1.9.0", "tiny_chest-1.10.0"})
+    for asked in ("tiny_chest-1.9.0", "tiny_chest-1.10.0", "tiny_chest"):
+        with pytest.raises(KeyError):
+            view.get(asked)
+    assert "tiny_chest-1.10.0" == view.known("tiny_chest").id
+    assert "tiny_chest" not in {model.manifest.name for model, _ in view.for_series(Header())}
+    assert "tiny_risk" in view.active
+
+
+def test_what_serves_is_not_barred(folder: Path) -> None:
+    view = Shelf(folder).serving({"tiny_chest": "tiny_chest-1.9.0"}, barred={"tiny_chest-1.9.0", "tiny_chest-1.10.0"})
+    assert "tiny_chest-1.9.0" == view.get("tiny_chest").id

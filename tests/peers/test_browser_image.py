@@ -49,6 +49,8 @@ def test_the_layer_is_off_until_it_is_asked_for_by_one_key(visit: Visit, ward: W
     page.keyboard.press("h")
     page.wait_for_selector('[data-pane="main"] .layer:visible')
     assert page.locator('[data-pane="main"] .lines path').count() == 2
+    until(page, "document.getElementById('viewer-said').textContent.includes('Strongest in the')")
+    page.wait_for_timeout(600)  # which slice it is, said late, must not take its place
     assert "Strongest in the" in page.locator("#viewer-said").inner_text()
     assert page.locator("#ramp-row").is_visible()
     page.keyboard.press("h")

@@ -133,7 +133,10 @@ class Viewer {
     this.controls();
   }
 
-  speak(sentence) { $("viewer-said").textContent = sentence; }
+  speak(sentence) {
+    clearTimeout(this.soon);  // which slice it is, said a little later, would overwrite what was just done
+    $("viewer-said").textContent = sentence;
+  }
 
   // Layers -------------------------------------------------------------------------------------------------------------
 
