@@ -19,7 +19,7 @@ $(DEMO)/.done: pyproject.toml constraints.txt
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing everything, torch included; several minutes and about 6 GB the first time."
-	$(VENV)/bin/$(PIP) -e '.[train,openvino,postgresql,s3,dev]'
+	$(VENV)/bin/$(PIP) -e '.[train,adopt,dask,ray,several,tracking,openvino,postgresql,s3,dev]'
 	@touch $@
 
 demo: $(DEMO)/.done ## Install the serving side, score everything in data-samples/, write pictures to out/demo/, stop.
