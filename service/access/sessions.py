@@ -56,7 +56,7 @@ class Sessions:
         told = {**to_json(caller), _RULES: self._rules}
         if id_token:
             told[_SEALED] = _seal(token, id_token)
-        row = LoginSession(id=hash_of(token), subject=caller.subject, caller=told, csrf=secrets.token_urlsafe(32), remembered={},
+        row = LoginSession(id=hash_of(token), subject=caller.subject, caller=told, csrf=secrets.token_urlsafe(32),
                            created_at=now, login_at=min(now, login_at or now), seen_at=now, expires_at=now + self._longest_s,
                            ended_at=None)
         with self._house.store.session() as session:

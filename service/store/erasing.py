@@ -15,13 +15,13 @@ from sqlalchemy import Delete, and_, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from service.store import entries, verdicts
+from service.store import entries, splits, verdicts
 from service.store.ehr_tables import Alert, BulkJob, Card, Feedback, Measurement, Message, Watched
 from service.store.engine import lock, told
 from service.store.errors import StoreError
 from service.store.filing import add_new
 from service.store.retention import remove_study
-from service.store.review_tables import Hold, LoginSession, Risk, Verdict, VerdictObject
+from service.store.review_tables import Hold, Risk, Verdict, VerdictObject
 from service.store.store import Store
 from service.store.tables import Case, Delivery, Instance, Job, Leftover, Result, Revision, Study, Workitem
 
@@ -85,6 +85,7 @@ def erase_record(store: Store, *, subjects: Collection[str], risks: Collection[i
             and_(Verdict.target_kind == "alert", Verdict.target_id.in_(alerts))))
         files = session.scalars(select(VerdictObject.sha256).where(VerdictObject.verdict_id.in_(said))).all()
         add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(set(files))])
+        counts["split_members"] = splits.erase(session, persons)
         counts["verdicts"] = verdicts.erase(session, "risk", ids) + verdicts.erase(session, "alert", alerts)
         counts["worklist_entries"] = (
             entries.erase(session, persons=persons) + entries.erase(session, kind="risk", targets=keys)
@@ -157,10 +158,6 @@ def forget_words(store: Store, mentions: Callable[[str], bool]) -> int:
                 if mentions(getattr(row, column)):
                     setattr(row, column, "")
                     found += 1
-        for login in session.scalars(select(LoginSession)):
-            if any(mentions(str(one)) for one in login.remembered.values()):
-                login.remembered = {}
-                found += 1
     return found
 
 

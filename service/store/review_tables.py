@@ -185,7 +185,6 @@ class LoginSession(Base):
     subject: Mapped[str] = mapped_column(String(255), index=True)
     caller: Mapped[Json]
     csrf: Mapped[str] = mapped_column(String(64))
-    remembered: Mapped[Json]  # what a page remembers of this session, such as a search that must not stand in an address
     created_at: Mapped[float]
     login_at: Mapped[float]
     seen_at: Mapped[float]

@@ -74,7 +74,6 @@ class Judged:
     summary: Json = field(repr=False)
     study_uid: str
     case_key: str
-    case_kind: str
     revision_id: int
     calling_ae: str
     first: str  # SHA-256 of the first image of the revision
@@ -172,7 +171,7 @@ def judged(store: Store, result_id: int) -> Judged | None:
             .order_by(ResultObject.place)
         )
         return Judged(
-            result.id, result.model, result.status, result.summary, case.study_uid, case.key, case.kind, revision.id, case.calling_ae,
+            result.id, result.model, result.status, result.summary, case.study_uid, case.key, revision.id, case.calling_ae,
             images[0][1] if images else "", tuple(uid for uid, _ in images), tuple(Sent(*one) for one in objects),
         )
 

@@ -17,6 +17,7 @@ from service.review.risk.shown import kept_record
 from service.store.errors import StoreError
 from service.store.review_tables import Risk
 from service.store.store import Store
+from service.told_risks import score_again
 
 Why = Literal["", "gone", "no_input", "unreadable", "opposed"]
 Json = dict[str, Any]
@@ -82,17 +83,15 @@ def replay_result(shelf: Shelf, reading: Reading, store: Store, release: str, su
 
 def replay_risk(shelf: Shelf, risk: Risk) -> Replayed:
     """Score the measurements of a risk again, up to the same moment."""
-    model, record = shelf.models.get(risk.model), kept_record(risk)
+    model = shelf.models.get(risk.model)
     if model is None:
         return Replayed("gone")
-    if record is None:
+    if kept_record(risk) is None:
         return Replayed("no_input")
-    hours = risk.record.get("moment_h")
     try:
-        result = model.predict(record) if hours is None else model.predict(record, moment_h=hours)
+        return _compared(model, risk.answer, score_again(model, risk.record))
     except UnusableInput:
         return Replayed("unreadable")
-    return _compared(model, risk.answer, result)
 
 
 def _compared(model: Model, then: Json, now: Result) -> Replayed:

@@ -21,7 +21,7 @@ from service.store.entries import NewEntry
 from service.store.inbox import receive
 from service.store.ledger import save_result
 from service.store.monitoring import Heard
-from service.store.review_tables import LoginSession, Risk
+from service.store.review_tables import Risk
 from service.store.store import Store
 from service.store.tables import Delivery, Job, Result, Workitem
 from tests.make_store import ROOT_UID, image_of, object_of, settings_for
@@ -115,9 +115,6 @@ def told(store: Store, number: int, subject: str) -> None:
             hooks.Outcome(f"card{number}", "overridden", 1.0, comment=f"voir {mark}"),
             hooks.Outcome(f"lost{number}", "overridden", 2.0, comment=f"Mme Canari{number}, Prenom{number} : revue"),
         ], time.time())
-        session.add(LoginSession(id=f"s{number}", subject="local:owner", caller={}, csrf="",
-                                 remembered={"q": f"canari{number} prenom{number}"}, created_at=1.0,
-                                 login_at=1.0, seen_at=1.0, expires_at=2.0, ended_at=None))
 
 
 def send(store: Store, number: int, subject: str) -> None:

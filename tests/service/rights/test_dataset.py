@@ -14,8 +14,9 @@ from pydicom.dataset import FileDataset
 
 from models.deidentify.dataset import written
 from service.dicom.arrival import arrive_file
-from service.rights.dataset import split_of, write_set
+from service.rights.dataset import write_set
 from service.rights.rights import Rights
+from service.rights.sides import split_of
 from service.store import queue, rights, verdicts
 from service.store.cases import seal_due
 from service.store.inbox import receive

@@ -74,7 +74,7 @@ def test_the_tables_hold_of_the_other_what_they_held_before(here: Rights) -> Non
     everything(here, 1)
     left = {name: count for name, count in counts(here).items() if not name.startswith("audit")}
     assert left == {**{name: alone[name] for name in left}, "own_objects": 2, "leftovers": 0, "feedback": alone["feedback"] + 1,
-                    "sessions": 2, "bulk_jobs": 2}
+                    "bulk_jobs": 2}
 
 
 def test_the_line_of_the_other_in_a_bulk_job_stays_with_its_number(here: Rights) -> None:
