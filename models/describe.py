@@ -81,15 +81,25 @@ def _does(manifest: Manifest) -> list[str]:
         lines.append(
             f"Computes {len(manifest.features)} features and adds {len(manifest.terms)} terms, {pairs} of them pairs"
         )
+    window = manifest.graph.window
+    if window is not None:
+        lines.append(
+            f"Scores windows of {' x '.join(map(str, window.roi))} voxels (z, y, x), overlapping by "
+            f"{' x '.join(f'{share:.0%}' for share in window.overlap)} and blended with {window.mode} weights, in one ONNX graph "
+            f"(opset {manifest.graph.opset}, sha256 {manifest.files['model.onnx'][:12]}…); draws the outline on the slices sent"
+        )
+        return lines
+    adopted = not all(output.calibrated for output in manifest.outputs)
     lines.append(
-        "Scores, calibrates, explains and judges the input in one ONNX graph "
+        f"{'Scores and explains' if adopted else 'Scores, calibrates, explains and judges the input'} in one ONNX graph "
         f"(opset {manifest.graph.opset}, sha256 {manifest.files['model.onnx'][:12]}…)"
     )
     return lines
 
 
 def _gives(output: Output) -> str:
-    what = "calibrated probability" if output.kind == "probability" else f"{output.kind} in {output.unit}"
+    sure = "calibrated probability" if output.calibrated else "probability by the model's own account, calibration unknown"
+    what = sure if output.kind == "probability" else f"{output.kind} in {output.unit}"
     if output.interval_level is not None:
         what += f", with an interval that holds {output.interval_level:.0%} of cases"
     text = f"{output.label} ({output.label_fr}): {what}"
@@ -132,8 +142,8 @@ def _declines(manifest: Manifest) -> list[str]:
 
 def _learnt(manifest: Manifest) -> list[str]:
     data = manifest.training_data
-    counts = ", ".join(f"{name} {count:,}" for name, count in data.counts.items())
-    return [f"{data.name}: {data.description} ({counts}; {data.licence})", *data.cautions]
+    counts = ", ".join(f"{name} {count:,}" for name, count in data.counts.items()) or "numbers unknown"
+    return [f"{data.name}: {data.description} ({'; '.join(filter(None, (counts, data.licence)))})", *data.cautions]
 
 
 def _limits(limits: Range) -> str:

@@ -85,14 +85,36 @@ class Term(_Part):
     output: str = ""  # name of the output; empty: the first
 
 
+class Window(_Part):
+    """How a graph of one fixed size goes over a volume of any size, and how its blended class scores become labels.
+
+    Lists are z, y, x. The windows, their weights and the blending are those of MONAI's SlidingWindowInferer. Channel 0 of
+    the scores is the background; a graph with one channel (``scores="sigmoid"``) has label 1 alone.
+    """
+
+    roi: tuple[int, int, int]  # voxels of one window
+    overlap: tuple[float, float, float]  # share of a window that the next one covers again
+    mode: Literal["gaussian", "constant"]  # weight of a voxel within its window
+    sigma_scale: float = Field(default=0.125, gt=0)  # standard deviation of the gaussian weight, as a share of the window
+    pad_value: float = 0.0  # around a volume smaller than a window
+    batch: int = Field(default=1, ge=1)  # windows that are run at once
+    scores: Literal["softmax", "sigmoid", "none"] = "softmax"  # what makes shares of the blended class scores
+    threshold: float | None = None  # of the one channel; None: the class with the largest share
+    back: Literal["shares", "labels"] = "shares"  # what goes back to the source's grid: shares linearly, labels by nearest
+    largest_part: list[int] = []  # labels of which only the largest connected part is kept
+    connectivity: Literal[1, 2, 3] = 3  # neighbours across faces, edges or corners, for that part
+
+
 class Graph(_Part):
     """Names and shapes of the ONNX graph. Axis 0 is the batch."""
 
     input: str
     input_shape: list[int | str]
-    # role → output name: probability, logit, raw_logit, map, ood, labels, volume_ml, contributions, quantity, interval
+    # role → output name: probability, logit, raw_logit, map, ood, labels, volume_ml, contributions, quantity, interval;
+    # class_scores where a window goes over the volume
     outputs: dict[str, str]
     opset: int
+    window: Window | None = None  # volume_segmentation: the graph takes one window; None: it takes the whole volume
 
 
 Band = Literal["low", "moderate", "high"]
@@ -122,6 +144,7 @@ class Output(_Part):
     map_index: int | None = None  # channel of the map output that explains it
     shown_only_if: str | None = None  # name of the output that must be above its threshold first
     calibration: dict[str, float] = {}  # slope and intercept put on the raw logit, inside the graph
+    calibrated: bool = True  # false: taken over from elsewhere, its probabilities were never compared with what happened
 
     def risk(self, value: float) -> Literal["negligible"] | Band | None:
         """Return the word for a probability; None where the release states no bands."""
@@ -224,6 +247,16 @@ class Precision(_Part):
     inputs: int
 
 
+class PredictionSet(_Part):
+    """Limits of an output's prediction sets, one class at a time (models/statistics/conformal.py); None: too few cases."""
+
+    alpha: float = Field(gt=0, lt=1)
+    q0: float | None
+    q1: float | None
+    n0: int
+    n1: int
+
+
 Written = Literal["sr", "seg", "map", "capture"]
 USUAL_OBJECTS: dict[str, tuple[Written, ...]] = {
     "image_classification": ("sr", "map", "capture"),
@@ -260,6 +293,7 @@ class Manifest(_Part):
     refuses: Refuses = Refuses()
     explains: Explains
     precisions: list[Precision] = []
+    prediction_sets: dict[str, PredictionSet] = {}  # by output; calibrated where the model learnt, so not the hospital's own
     writes: list[Written] | None = None  # DICOM objects a result is sent as; None: those usual for the task
     intended_use: IntendedUse
     training_data: TrainingData

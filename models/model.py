@@ -19,12 +19,15 @@ from models.explain import METHODS
 from models.explain.cam import sign_of
 from models.explain.case import Case
 from models.features import FEATURES
-from models.manifest import Manifest, Output, sha256_of
+from models.input_statistics import image_statistics, record_statistics, with_scores
+from models.manifest import Manifest, Output, Window, sha256_of
+from models.outline import labels_of, volumes_of
 from models.prediction import Explanation, Finding, Identity, Prediction, Reason, Refusal, Result
 from models.record import Record, View
 from models.release import read_release
 from models.session import DEFAULT_OPTIONS, Session, SessionOptions
-from models.steps import apply_steps
+from models.sliding import blended
+from models.steps import Taken, trace_steps
 from models.volume import Volume
 
 Arrays = dict[str, NDArray[Any]]
@@ -51,7 +54,8 @@ class Model:
         self.folder = Path(folder)
         self.manifest: Manifest = read_release(self.folder)
         self.session = Session(self.folder, self.manifest, options)
-        self._roles = tuple(role for role in NEEDED[self.manifest.task] if role in self.manifest.graph.outputs)
+        needed = NEEDED[self.manifest.task] if self.manifest.graph.window is None else ("class_scores",)
+        self._roles = tuple(role for role in needed if role in self.manifest.graph.outputs)
         self._identity = Identity(
             model=self.manifest.name,
             version=self.manifest.version,
@@ -99,7 +103,7 @@ class Model:
         """Return the graph input of one case, batch axis included: (1, 1, rows, columns), (1, 1, z, y, x) or (1, F)."""
         if isinstance(x, Record):
             return self._features(self._view(x, None))
-        return self._voxels(self._steps(x))
+        return self._voxels(self._steps(x)[0])
 
     def score_features(self, features: NDArray[np.float32]) -> Arrays:
         """Score many feature rows (n, F) of a risk model at once, NaN where missing.
@@ -151,11 +155,11 @@ class Model:
         decline = gate.decline_header(manifest.accepts, volume.header) or gate.decline_geometry(manifest, volume)
         if decline:
             return self.refusal(decline, flags)
-        prepared = self._steps(volume)
+        prepared, taken = self._steps(volume)
         decline = gate.decline_pixels(manifest, volume, prepared.voxels)
         if decline:
-            return self.refusal(decline, flags)
-        return Case(self._voxels(prepared), volume, prepared, flags)
+            return replace(self.refusal(decline, flags), input_statistics=image_statistics(prepared, volume))
+        return Case(self._voxels(prepared), volume, prepared, flags, taken=taken)
 
     def _admit_record(self, record: Record, moment_h: float | None) -> Case | Refusal:
         manifest = self.manifest
@@ -185,13 +189,13 @@ class Model:
             return self.refusal(decline, flags)
         return Case(self._features(view), flags=tuple(flags))
 
-    def _steps(self, volume: Volume) -> Volume:
+    def _steps(self, volume: Volume) -> tuple[Volume, tuple[Taken, ...]]:
         if self.manifest.task == "image_classification" and volume.shape[0] != 1:
             raise UnusableInput(
                 f"An image must have one slice, found {volume.shape[0]}. Send one image at a time.",
                 code="not_one_image",
             )
-        return apply_steps(volume, [(step.name, step.params) for step in self.manifest.steps])
+        return trace_steps(volume, [(step.name, step.params) for step in self.manifest.steps])
 
     def _voxels(self, prepared: Volume) -> NDArray[np.float32]:
         one = prepared.voxels.astype(np.float32, copy=False)[None]
@@ -218,29 +222,56 @@ class Model:
                 shapes.setdefault(one.graph_input.shape, []).append(place)
         for places in shapes.values():
             cases = [one for place in places if isinstance(one := admitted[place], Case)]
-            batch = cases[0].graph_input if len(cases) == 1 else np.concatenate([one.graph_input for one in cases])
             started = perf_counter()
-            arrays = self.session.run(batch, self._roles)
+            arrays = self._run(cases)
             graph_ms = 1000 * (perf_counter() - started) / len(cases)
-            for i, (place, case) in enumerate(zip(places, cases, strict=True)):
-                results[place] = self._conclude(case, {role: array[i] for role, array in arrays.items()}, graph_ms)
+            for place, case, mine in zip(places, cases, arrays, strict=True):
+                results[place] = self._conclude(case, mine, graph_ms)
         return [result for result in results if result is not None]
+
+    def _run(self, cases: list[Case]) -> list[Arrays]:
+        """Return the arrays by role of each case of one shape, without the batch axis."""
+        window = self.manifest.graph.window
+        if window is not None:
+            return [self._slid(case, window) for case in cases]
+        batch = cases[0].graph_input if len(cases) == 1 else np.concatenate([one.graph_input for one in cases])
+        arrays = self.session.run(batch, self._roles)
+        return [{role: array[i] for role, array in arrays.items()} for i in range(len(cases))]
+
+    def _slid(self, case: Case, window: Window) -> Arrays:
+        """Let the window go over one volume; return its labels on the grid that was sent, and their volumes."""
+        if case.prepared is None:
+            raise ValueError("A window goes over a volume, found a record.")
+        scores = blended(lambda batch: self.session.run(batch, self._roles)["class_scores"], case.prepared.voxels, window)
+        labels = labels_of(scores, case.prepared, case.taken, window)
+        volumes = volumes_of(labels, len(self.manifest.outputs))
+        if not np.isfinite(scores).all():
+            volumes[:] = np.nan  # which no count of voxels reaches: declined as incomplete
+        return {"labels": labels, "volume_ml": volumes}
 
     def _conclude(self, case: Case, arrays: Arrays, graph_ms: float) -> Result:
         """Judge one case's arrays (no batch axis): outside what was learnt, incomplete, or a score."""
         started = perf_counter()
         identity = replace(self._identity, input_sha256=case.input_sha256)
         quality = gate.quality_of(self.manifest, arrays["ood"]) if self.manifest.refuses.ood else {}
+        statistics = with_scores(self._watched(case), quality)
         outside = gate.decline_outsider(self.manifest, quality)
         if outside:
-            return _refuse(identity, outside, quality, case, _timings(case, graph_ms, started))
+            refused = _refuse(identity, outside, quality, case, _timings(case, graph_ms, started))
+            return replace(refused, input_statistics=statistics)
         findings = self._findings(case, arrays)
         explanation = METHODS[self.manifest.explains.method](self.manifest, findings, arrays, case)
         timings_ms = _timings(case, graph_ms, started)
         incomplete = _decline_incomplete(explanation)
         if incomplete:
-            return _refuse(identity, incomplete, quality, case, timings_ms)
-        return Prediction(identity, findings, explanation, quality, case.flags, timings_ms)
+            return replace(_refuse(identity, incomplete, quality, case, timings_ms), input_statistics=statistics)
+        return Prediction(identity, findings, explanation, quality, case.flags, timings_ms, input_statistics=statistics)
+
+    def _watched(self, case: Case) -> dict[str, float]:
+        """Return what is watched of an input: of the image after the steps, or of the row of features."""
+        if case.prepared is None or case.source is None:
+            return record_statistics(self.manifest, case.graph_input)
+        return image_statistics(case.prepared, case.source)
 
     def _findings(self, case: Case, arrays: Arrays) -> tuple[Finding, ...]:
         """Return the outputs that may be shown, in the manifest's order."""
@@ -274,8 +305,10 @@ class Model:
             return float(arrays["probability"][output.index])
         if output.kind == "quantity":
             return float(arrays["quantity"][output.index])
-        # The graph counts voxels as 1 mm³; a spacing within the tolerance of the resample step was left as it is.
-        voxel_mm3 = 1000 * case.prepared.voxel_ml if case.prepared is not None else 1.0
+        # Voxels are counted as 1 mm³. A window's labels lie on the source's grid; else the prepared one, whose spacing was left
+        # as it is within the tolerance of the resample step.
+        grid = case.prepared if self.manifest.graph.window is None else case.source
+        voxel_mm3 = 1000 * grid.voxel_ml if grid is not None else 1.0
         return float(arrays["volume_ml"][output.index]) * voxel_mm3
 
     def _logit(self, output: Output, arrays: Arrays) -> float | None:

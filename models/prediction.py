@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from models.manifest import Code
 
+# Of a field that to_json leaves out: what is watched of an input is no part of the answer, nor of what is kept of it.
+UNTOLD = {"untold": True}
+
 
 class Reason(StrEnum):
     """Why a model declines, as a word a program can act on. The order is the order of checking."""
@@ -69,6 +72,7 @@ class Heatmap:
 
     ``stride_px`` and ``offset_px`` place cell (r, c) at pixel (r * stride + offset) of the model's input image
     (measured on a phantom at export); ``input_shape`` is that image's (rows, columns). Absent below the threshold.
+    Where a step cropped the image, offset and shape are those of the input had it not been cropped.
     """
 
     finding: str
@@ -76,6 +80,8 @@ class Heatmap:
     stride_px: float
     offset_px: tuple[float, float]
     input_shape: tuple[int, int]
+    # Where a step cropped: the part that the model saw, (top, left, bottom, right) in the same pixels; None: all of it.
+    seen_px: tuple[float, float, float, float] | None = field(default=None, metadata=UNTOLD)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Prediction:
     flags: tuple[str, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     status: Literal["scored"] = "scored"
+    input_statistics: dict[str, float] = field(default_factory=dict, compare=False, repr=False, metadata=UNTOLD)
 
     @property
     def main(self) -> Finding:
@@ -157,6 +164,7 @@ class Refusal:
     flags: tuple[str, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     status: Literal["refused"] = "refused"
+    input_statistics: dict[str, float] = field(default_factory=dict, compare=False, repr=False, metadata=UNTOLD)
 
 
 Result = Prediction | Refusal
@@ -169,7 +177,7 @@ def to_json(result: Any, *, arrays: bool = False) -> Any:
     if hasattr(result, "model_dump"):
         return result.model_dump(mode="json")
     if is_dataclass(result) and not isinstance(result, type):
-        return {f.name: to_json(getattr(result, f.name), arrays=arrays) for f in fields(result)}
+        return {f.name: to_json(getattr(result, f.name), arrays=arrays) for f in fields(result) if not f.metadata.get("untold")}
     if isinstance(result, dict):
         return {str(k): to_json(v, arrays=arrays) for k, v in result.items()}
     if isinstance(result, list | tuple):

@@ -5,9 +5,15 @@ It holds counts and means over many cases, and nothing of any one of them.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.errors import UnusableInput
+
+SHIPPED = Path(__file__).with_name("references")  # beside the releases, whose folders stay as they were made
 
 
 class _Part(BaseModel):
@@ -15,7 +21,10 @@ class _Part(BaseModel):
 
 
 class Stream(_Part):
-    """One number that every case has: how often it fell into each bin. ``counts``: below the first edge, between, above, missing."""
+    """One number that every case has: how often it fell into each bin. ``counts``: below the first edge, between, above, missing.
+
+    A value that equals an edge belongs above it. ``mean`` and ``sd`` are of the values that were there.
+    """
 
     name: str  # input.<statistic>, feature.<name>, ood.<name>, output.<name>
     edges: tuple[float, ...] = Field(min_length=1)
@@ -40,16 +49,48 @@ class Embedding(_Part):
     seed: int
     features: tuple[float, ...]  # mean of the random features
     covariance_trace: float = Field(ge=0)  # of the random features over cases: how far a mean of n strays by chance is this / n
+    covariance_squared_trace: float = Field(0.0, ge=0)  # trace of the covariance times itself: how much that distance itself varies
 
 
 class Reference(_Part):
     """The whole."""
 
     schema_version: Literal["1"] = "1"
-    made_from: str  # in words: "validation split", "commissioning"
+    made_from: str  # in words: "validation split", "commissioning", "first results here"
     n: int = Field(ge=0)
     scored: int
     refused: int
     streams: tuple[Stream, ...] = ()
     positive: dict[str, float] = {}  # output → share above its threshold
     embedding: Embedding | None = None
+
+    def stream(self, name: str) -> Stream | None:
+        """Return a stream by its name, or None."""
+        return next((one for one in self.streams if one.name == name), None)
+
+
+def read_reference(path: Path) -> Reference:
+    """Read a reference. Raises UnusableInput saying what is wrong."""
+    try:
+        return Reference.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UnusableInput(f"{path.name}: it cannot be read. Make it with training reference.", code="unreadable") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        said = f"{path.name} is no reference at {place}: {first['msg']}. Make it again."
+        raise UnusableInput(said, code="bad_reference") from error
+
+
+def write_reference(path: Path, reference: Reference) -> None:
+    """Write it, one line a stream, stable."""
+    told = reference.model_dump(mode="json")
+    streams = ",\n".join(f"  {json.dumps(one, ensure_ascii=False)}" for one in told.pop("streams"))
+    rest = json.dumps(told, ensure_ascii=False)
+    path.write_text(f'{rest[:-1]},\n "streams": [\n{streams}\n ]}}\n', encoding="utf-8")
+
+
+def shipped_reference(release: str) -> Reference | None:
+    """Return the reference that comes with a release of ours, made from its validation split; None without one."""
+    path = SHIPPED / f"{release}.json"
+    return read_reference(path) if path.is_file() else None

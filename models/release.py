@@ -75,6 +75,19 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
+def _check_window(release: str, manifest: Manifest) -> None:
+    window = manifest.graph.window
+    if window is None:
+        return
+    if manifest.task != "volume_segmentation" or manifest.refuses.ood:
+        raise BrokenModel(f"{release}: a window needs a volume_segmentation without out-of-distribution scores.")
+    if min(window.roi) < 1 or manifest.graph.input_shape[1:] != [1, *window.roi]:
+        raise BrokenModel(f"{release}: a window of {list(window.roi)} needs an input of that size, "
+                          f"found {manifest.graph.input_shape}.")
+    if not all(0 <= share < 1 for share in window.overlap):
+        raise BrokenModel(f"{release}: windows may overlap by 0 up to but not including 1, found {list(window.overlap)}.")
+
+
 def _check_names(release: str, manifest: Manifest) -> None:
     for step in manifest.steps:
         if step.name not in STEPS:
@@ -97,13 +110,15 @@ def _check_parameters(what: str, function: Any, params: dict[str, Any]) -> None:
 
 
 def _check_references(release: str, manifest: Manifest) -> None:
-    missing = [role for role in ROLES[manifest.task] if role not in manifest.graph.outputs]
+    needed = ROLES[manifest.task] if manifest.graph.window is None else ("class_scores",)
+    missing = [role for role in needed if role not in manifest.graph.outputs]
     if manifest.task == "risk":
         missing += sorted({FIGURES[output.kind] for output in manifest.outputs} - manifest.graph.outputs.keys())
     if manifest.refuses.ood and "ood" not in manifest.graph.outputs:
         missing.append("ood")
     if missing:
         raise BrokenModel(f"{release}: a {manifest.task} graph needs the roles {missing}, found none.")
+    _check_window(release, manifest)
     names = {output.name for output in manifest.outputs}
     for output in manifest.outputs:
         if output.shown_only_if is not None and output.shown_only_if not in names:

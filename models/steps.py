@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from models.errors import BrokenModel, UnusableInput
+from models.steps_image import STEPS_OF_IMAGES
+from models.steps_volume import MAX_VOXELS, STEPS_OF_VOLUMES
 from models.volume import Volume
-
-MAX_VOXELS = 256_000_000  # after resampling; a wrong spacing could ask for any number
 
 
 def squash(volume: Volume, *, rows: int, columns: int) -> Volume:
@@ -98,16 +100,36 @@ STEPS: dict[str, Callable[..., Volume]] = {
     "resample": resample,
     "pad_to_multiple": pad_to_multiple,
     "window": window,
+    **STEPS_OF_IMAGES,
+    **STEPS_OF_VOLUMES,
 }
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was taken, and the grid it started from: what is needed to go back over it (models/put_back.py)."""
+
+    name: str
+    params: dict[str, Any]
+    shape: tuple[int, int, int]  # z, y, x
+    affine: NDArray[np.float64]  # (4, 4), as Volume.affine
 
 
 def apply_steps(volume: Volume, steps: Iterable[tuple[str, dict[str, Any]]]) -> Volume:
     """Run the named steps in order. Raises BrokenModel for a name that is not in STEPS."""
+    return trace_steps(volume, steps)[0]
+
+
+def trace_steps(volume: Volume, steps: Iterable[tuple[str, dict[str, Any]]]) -> tuple[Volume, tuple[Taken, ...]]:
+    """Do the same, and return as well the steps that changed the grid, in order."""
+    taken: list[Taken] = []
     for name, params in steps:
         if name not in STEPS:
             raise BrokenModel(f"Unknown step {name!r}; known: {', '.join(STEPS)}.")
-        volume = STEPS[name](volume, **params)
+        before, volume = volume, STEPS[name](volume, **params)
+        if before.shape != volume.shape or not np.array_equal(before.affine, volume.affine):
+            taken.append(Taken(name, params, before.shape, before.affine))
     if not np.isfinite(volume.voxels).all():
         raise UnusableInput("Voxels must be finite numbers, found NaN or infinity. Check the rescale and VOI values.",
                             code="not_finite")
-    return volume
+    return volume, tuple(taken)

@@ -25,6 +25,8 @@ SCORING = Scoring(SETTINGS)
 DICOMWEB = None
 if SETTINGS.dicomweb:  # else the store and its libraries are not even imported
     from service.dicom.routes import DicomWeb
+    from service.releases.standing import Standings
+    from service.site import read_site
 
     DICOMWEB = DicomWeb(SETTINGS)
 EHR = None
@@ -57,6 +59,8 @@ class Diaphane:
         for room in (DICOMWEB, EHR):
             if room:
                 room.open()
+        if DICOMWEB and not EHR:  # else the house does it
+            SCORING.view = Standings(DICOMWEB.store, read_site(SETTINGS.site)).view
         SCORING.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -27,10 +27,16 @@ def register(app: typer.Typer) -> None:
                     bench_pacs, bench_hooks, bench_worklist):
         app.command()(command)
     from service.audit.commands import app as audit
+    from service.learn.commands import app as learn
+    from service.monitor.commands import app as monitor
+    from service.releases.commands import app as releases
     from service.rights.commands import app as rights
 
     app.add_typer(audit, name="audit")
     app.add_typer(rights, name="rights")
+    app.add_typer(releases, name="release")
+    app.add_typer(monitor, name="monitor")
+    app.add_typer(learn, name="learn")
 
 
 def node(

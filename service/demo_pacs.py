@@ -131,7 +131,8 @@ def node(place: Path, log: Path, pacs: Orthanc, language: str, console: Console,
     http_port, dicom_port = ports
     site = place / "site.toml"
     site.write_text(
-        f'[device]\nlanguage = "{language}"\n[[targets]]\nname = "pacs"\nkind = "dimse"\nhost = "127.0.0.1"\n'
+        f'[device]\nlanguage = "{language}"\n[commissioning]\nrequired = false\n'
+        '[[targets]]\nname = "pacs"\nkind = "dimse"\nhost = "127.0.0.1"\n'
         f'port = {pacs.dicom_port}\nae_title = "{AE_TITLE}"\n', encoding="utf-8",
     )
     told = {"store": str(place / "store"), "site": str(site), "port": str(http_port), "dicom_port": str(dicom_port), **QUIET_S}

@@ -48,6 +48,8 @@ accept = "test"
 name = "{hospital}"
 finess = "010000001"
 oid = "1.2.3.4"
+[commissioning]
+required = false  # nobody is treated by what a demonstration says
 [review.departments]
 {departments}
 """

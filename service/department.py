@@ -29,6 +29,7 @@ from service.asked import Asked
 from service.fhir import datatypes as fhir
 from service.problem import ProblemError
 from service.records import ACCEPTED
+from service.releases.barred import is_barred, not_live
 from service.scoring import Stop
 from service.words import marked, say
 
@@ -181,6 +182,8 @@ def _release(shelf: Shelf, name: str, task: str) -> Model:
     try:
         model = shelf.get(name)
     except KeyError:
+        if is_barred(shelf, name):
+            raise not_live() from None
         raise ProblemError("unknown_model", "There is no model of that name; GET /v1/models lists them.") from None
     if model.manifest.task != task:
         raise ProblemError("wrong_model", f"A release of the task {task} is needed, found {model.manifest.task}.")

@@ -7,12 +7,15 @@ from typing import Protocol
 
 from starlette.routing import BaseRoute
 
+from models.model import Model
 from service import queues
 from service.audit.configured import note_configuration
 from service.cds_hooks.routes import CdsHooks
 from service.ehr_house import House
 from service.fhir.routes import Fhir
 from service.metrics import Metrics
+from service.monitor import measured
+from service.monitor.passes import Monitor, watched
 from service.monitoring.routes import Monitoring
 from service.reporting.routes import Reporting
 from service.scoring import Scoring
@@ -41,6 +44,8 @@ class Ehr:
         monitoring = Monitoring(self.house, otherwise=fhir.batch)  # it comes first: a Bundle at the root may hold measurements
         self._first: list[BaseRoute] = []
         self.rooms: tuple[Room, ...] = (monitoring, fhir, CdsHooks(self.house), Reporting(self.house))
+        self.monitor = Monitor(lambda: self.house.store, self.house.site, lambda: scoring.installed, lambda: scoring.reading,
+                               self._watched)
         if settings.review:  # the page, its templates and who may see it are not even imported otherwise
             from service.audit.routes import AuditEvents  # noqa: PLC0415
             from service.review.room import Review  # noqa: PLC0415
@@ -58,18 +63,25 @@ class Ehr:
             for room in self.rooms:
                 room.open()
                 opened.callback(room.close)
+            self.monitor.open()
             opened.pop_all()
 
     def close(self) -> None:
         """Let each room finish, then close the store."""
+        self.monitor.close()
         for room in reversed(self.rooms):
             room.close()
         self.house.close()
 
+    def _watched(self) -> list[Model]:
+        """Return the releases that are watched: those that serve or shadow; none while they are being opened."""
+        scoring = self.house.scoring
+        return watched(self.house.standings, scoring.installed) if scoring.ready else []
+
     def queues(self) -> bytes:
-        """Give the lengths of the queues and the number of people followed for /metrics."""
+        """Give the lengths of the queues, the number of people followed and what the monitor last found for /metrics."""
         store = self.house.store
-        return queues.text({**counts(store), "watched": states(store)})
+        return queues.text({**counts(store), "watched": states(store)}) + measured.text(store)
 
     def routes(self) -> list[BaseRoute]:
         """List the addresses of all rooms."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.audit.audit import Audit
 from service.metrics import Metrics
 from service.problem import ProblemError
+from service.releases.standing import Standings
 from service.scoring import Scoring
 from service.settings import Settings, is_loopback
 from service.site import Site
@@ -18,6 +19,14 @@ class House:
         self.settings, self.site, self.scoring, self.metrics = settings, site, scoring, metrics
         self._store: Store | None = None
         self._audit: Audit | None = None
+        self._standings: Standings | None = None
+
+    @property
+    def standings(self) -> Standings:
+        """Which release does what here. Raises ProblemError (503) before the store is open."""
+        if self._standings is None:
+            raise ProblemError("not_ready", "The store is not open yet. Try again.", retry_after_s=2)
+        return self._standings
 
     @property
     def store(self) -> Store:
@@ -44,6 +53,8 @@ class House:
         self._audit = Audit(store, self.site, self.settings)
         self._audit.open()
         self._store = store
+        self._standings = Standings(store, self.site)
+        self.scoring.view = self._standings.view
 
     def close(self) -> None:
         """Close the store."""

@@ -16,6 +16,7 @@ from models.prediction import Reason, Refusal, Result
 from models.record import Record
 from models.shelf import Shelf
 from models.volume import Volume
+from service.releases.barred import is_barred, not_live, waiting_for_record, waiting_for_series
 
 AUTO = "auto"
 # Refusals that only say that the case is for another model.
@@ -80,13 +81,22 @@ def run(case: Volume | Record, shelf: Shelf, wanted: Wanted) -> list[Outcome]:
 
 
 def choose(case: Volume | Record, shelf: Shelf, name: str = AUTO) -> list[tuple[Model, Refusal | None]]:
-    """Choose models: those whose header gate the case passes; when none, all of them with their refusals."""
+    """Choose models: those whose header gate the case passes; when none, all of them with their refusals.
+
+    Raises UnusableInput (not_live) when only releases that are not live here take it.
+    """
     if name != AUTO:
         return [(_asked_for(case, shelf, name), None)]
     if isinstance(case, Record):
-        return [(model, None) for model in shelf.for_record()]
+        models = shelf.for_record()
+        if not models and waiting_for_record(shelf):
+            raise not_live()
+        return [(model, None) for model in models]
     looked = shelf.for_series(case.header)
-    return [(model, refusal) for model, refusal in looked if refusal is None] or looked
+    fit = [(model, refusal) for model, refusal in looked if refusal is None]
+    if not fit and waiting_for_series(shelf, case.header):
+        raise not_live()
+    return [*fit] or looked
 
 
 def meant_for(manifest: Manifest, record: Record) -> bool:
@@ -123,6 +133,8 @@ def named(shelf: Shelf, name: str) -> Model:
     try:
         return shelf.get(name)
     except KeyError:
+        if is_barred(shelf, name):
+            raise not_live() from None
         known = ", ".join(sorted(shelf.models)) or "none"
         raise UnusableInput(f"There is no model of that name; known: {known}.", code="unknown_model") from None
 

@@ -30,6 +30,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "forbidden": (403, "Not allowed"),
     "login_too_old": (403, "A fresh login is needed"),
     "opposed": (403, "An opposition stands"),
+    "not_live": (403, "The release is not live here"),
     "cross_site": (403, "Asked by another site"),
     "unknown_service": (404, "No such CDS service"),
     "unknown_model": (404, "No such model"),
@@ -105,6 +106,9 @@ def from_exception(error: Exception) -> Problem:
     """Say what the caller may know of an exception. Only messages written to be read leave this house."""
     if isinstance(error, ProblemError):
         return error.problem
+    if isinstance(error, UnusableInput) and error.code == "not_live":
+        return problem_of("not_live", "No release that takes this is live here: it was not commissioned and signed for, or it was "
+                                      "switched off. Go on without the score. Who answers for AI here decides which release is live.")
     if isinstance(error, UnusableInput):
         return problem_of(error.code, str(error))
     if isinstance(error, StoreError):

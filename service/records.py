@@ -16,6 +16,7 @@ from service import answers
 from service.asked import Asked
 from service.pipeline import AUTO, Outcome, Wanted, meant_for, named, run, worth_telling
 from service.problem import ProblemError
+from service.releases.barred import not_live, waiting_for_record
 from service.scoring import Stop
 
 ACCEPTED = ("application/fhir+json", "application/json")
@@ -45,6 +46,8 @@ def answer_record(asked: Asked[RecordsQuery], shelf: Shelf, stop: Stop) -> bytes
         raise ProblemError("empty_body", "Send a FHIR R4 Bundle as the body.")
     models = shelf.for_record() if query.model == AUTO else [named(shelf, query.model)]
     if not models:
+        if waiting_for_record(shelf):
+            raise not_live()
         raise ProblemError("nothing_to_score", "No risk model is released here; GET /v1/models lists what is.")
     outcomes = worth_telling(_outcomes(parse(asked.body), models, shelf, query, stop))
     for outcome in outcomes:

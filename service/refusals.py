@@ -12,6 +12,8 @@ from functools import cache
 from models.codes import DESCRIBED
 from models.explain.picture import WORDS as PICTURE_WORDS
 from models.prediction import Refusal
+from service.releases.barred import ADVICE as ASK_FOR_LIVE
+from service.releases.barred import MESSAGE as NOT_LIVE
 from service.words import Language, listed, marked, number, of_release, say, unit
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -78,6 +80,7 @@ UNREADABLE = {
     "gantry_tilt": marked("the slices are tilted (gantry tilt)"),
     "missing_slices": marked("slices are missing"),
     "no_pixels": marked("there are no pixels"),
+    "not_live": marked("no release that takes it is live here"),
     "no_transfer_syntax": marked("the transfer syntax is not stated"),
     "not_dicom": marked("this is not a DICOM object"),
     "not_finite": marked("a value is not a finite number"),
@@ -111,7 +114,7 @@ def advice_text(refusal: Refusal, language: Language) -> str:
 
 def message_in(message: str, reason: str, language: Language) -> str:
     """Say the message of a refusal. ``reason`` is the word for programs; it stands in where the sentence is not known."""
-    said = _said_again(message, MESSAGES, language)
+    said = _said_again(message, (*MESSAGES, NOT_LIVE), language)
     if said is not None:
         return said
     if language == "en":
@@ -124,7 +127,7 @@ def advice_in(advice: str, reason: str, language: Language) -> str:
     """Say the advice of a refusal."""
     if language == "en":
         return advice
-    said = _said_again(advice, ADVICE, language)
+    said = _said_again(advice, (*ADVICE, ASK_FOR_LIVE), language)
     return str(PICTURE_WORDS["what_to_do"].get(reason, {}).get(language, "")) if said is None else said
 
 

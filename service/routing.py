@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models import gate
-from models.model import Model
+from models.manifest import Manifest
 from models.shelf import Shelf
 from models.volume import Header, Volume
 from service.facts import Facts, facts_of
+from service.releases import barred
 from service.rules import Decision, Tried, decide, name_of
 from service.site import Site
 
@@ -40,7 +41,7 @@ class Choice:
 class Route:
     """Where a case goes. ``priority`` None leaves the sender's; ``targets`` are names of the site's targets."""
 
-    models: tuple[Choice, ...]  # every active imaging model
+    models: tuple[Choice, ...]  # every active imaging model, and those that would take it were they live
     priority: int | None
     targets: tuple[str, ...]
     report_unfit: bool  # what the rules say; the setting of that name may forbid it for all
@@ -68,8 +69,10 @@ def route(facts: Facts, header: Header, shelf: Shelf, site: Site, *, volume: Vol
             choices.append(Choice(model.id, model.manifest.title, False, str(declined.reason), declined.message,
                                   declined.advice, flags))
         else:
-            withheld = _withheld(model, decision)
+            withheld = _withheld(model.manifest, decision)
             choices.append(withheld or Choice(model.id, model.manifest.title, True, flags=flags))
+    choices += [_withheld(one, decision) or Choice(one.id, one.title, False, barred.REASON, barred.MESSAGE, barred.ADVICE)
+                for one in barred.waiting_for_series(shelf, header)]
     return Route(
         tuple(choices),
         decision.priority,
@@ -108,15 +111,14 @@ def check_rules(site: Site, shelf: Shelf) -> list[str]:
     return faults
 
 
-def _withheld(model: Model, decision: Decision) -> Choice | None:
+def _withheld(manifest: Manifest, decision: Decision) -> Choice | None:
     """Return the choice of a model that a rule withholds from the case, or None."""
-    manifest = model.manifest
     if decision.never:
-        return Choice(model.id, manifest.title, False, SITE_RULE,
+        return Choice(manifest.id, manifest.title, False, SITE_RULE,
                       f"A rule of this site gives such images to no model ({decision.said_by('never')}).",
                       "Ask those who keep the site's rules if this is not meant.")
-    if decision.models is not None and not {model.id, manifest.name} & set(decision.models):
-        return Choice(model.id, manifest.title, False, SITE_RULE,
+    if decision.models is not None and not {manifest.id, manifest.name} & set(decision.models):
+        return Choice(manifest.id, manifest.title, False, SITE_RULE,
                       f"A rule of this site gives such images to {' and '.join(decision.models)} only "
                       f"({decision.said_by('models')}).",
                       "Ask those who keep the site's rules if this is not meant.")

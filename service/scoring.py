@@ -45,6 +45,7 @@ class Scoring:
         self.settings = settings
         self.fault = "the releases are being opened and checked"
         self._shelf: Shelf | None = None
+        self.view: Callable[[Shelf], Shelf] = _as_it_is
         self.reading = Reading(settings)
         self._threads = ThreadPoolExecutor(settings.concurrent_scorings, thread_name_prefix="score")
         self._opening = threading.Thread(target=self.open, name="open-releases", daemon=True)
@@ -56,7 +57,12 @@ class Scoring:
 
     @property
     def shelf(self) -> Shelf:
-        """The open releases. Raises ProblemError while there are none."""
+        """The open releases, of which those are active that are live here now. Raises ProblemError while there are none."""
+        return self.view(self.installed)
+
+    @property
+    def installed(self) -> Shelf:
+        """The open releases, whatever they do here. Raises ProblemError while there are none."""
         if self._shelf is None:
             raise ProblemError("not_ready", f"Not ready: {self.fault}.", retry_after_s=2)
         return self._shelf
@@ -96,6 +102,11 @@ class Scoring:
                                retry_after_s=1) from None
         finally:
             stop.set()
+
+
+def _as_it_is(shelf: Shelf) -> Shelf:
+    """Without a store nobody can have decided anything: the active releases serve."""
+    return shelf
 
 
 def open_shelf(settings: Settings) -> Shelf:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from service.outbound.address import BadAddress, read_address
 
-Role = Literal["clinician", "radiologist", "engineer", "administrator", "dpo", "system"]
+Role = Literal["clinician", "radiologist", "engineer", "administrator", "dpo", "steward", "system"]
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
 NATIONAL_LOGIN = ".esante.gouv.fr/"  # issuers of Pro Santé Connect
 PROFESSION_CLAIMS = frozenset({

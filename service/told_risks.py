@@ -19,9 +19,11 @@ from models.record_json import record_of_json, record_to_json
 from models.result_json import result_to_json
 from service.fhir.assessed import Assessed
 from service.identity import Identity
+from service.monitor.observed import of_risk
 from service.persons import identities_of_patient, traits_of_patient
 from service.persons_keys import keys_of_fhir
 from service.site import Site
+from service.store import observations
 from service.store.entries import CRITICAL, HIGH, ROUTINE, NewEntry
 from service.store.monitoring import Standing
 from service.store.rights import opposes_in
@@ -60,10 +62,13 @@ def told(store: Store, site: Site, assessed: Assessed, source: str, *, stay: Map
 
 def write(store: Store, site: Site, told_now: Sequence[Told]) -> None:
     """Write risks down in one transaction. Whoever opposes being scored is left out."""
-    rows = [(row_of(site, one), one.persons) for one in told_now]
+    rows = [(row_of(site, one), one) for one in told_now]
     if rows:
         with store.session() as session:
-            save(session, [row for row, persons in rows if not opposes_in(session, persons=persons, purpose="scoring")])
+            kept = [(row, one) for row, one in rows if not opposes_in(session, persons=one.persons, purpose="scoring")]
+            save(session, [row for row, _ in kept])
+            observations.add(session, [
+                of_risk(row.key, row.model, one.assessed.result, row.patient, row.department, row.scored_at) for row, one in kept])
 
 
 def stay_in(resources: Iterable[Any], reference: str) -> Json | None:

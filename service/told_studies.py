@@ -29,7 +29,7 @@ from service.store.store import Store, Transaction
 
 Json = dict[str, Any]
 URGENT = 2  # of a job's priority
-NOTHING_TO_DO = ("unfit", "opposed")  # no model is meant for it, or the patient is opposed to it
+NOTHING_TO_DO = ("unfit", "opposed", "not_live")  # no model is meant for it, the patient is opposed to it, or what fits is off
 NOBODY = "none"  # the model of a result that no model gave
 LONGEST = 255
 _SHOWN = ("name", "label", "label_fr", "kind", "value", "unit", "threshold", "above_threshold", "risk")  # of a finding

@@ -139,12 +139,12 @@ class Web:
 
     def _named(self, request: Request) -> Model:
         try:
-            return self.scoring.shelf.get(request.path_params["model"])
+            return self.scoring.shelf.known(request.path_params["model"])
         except KeyError:
             raise ProblemError("unknown_model", "There is no model of that name; GET /v1/models lists them.") from None
 
     def _line(self, model: Model) -> answers.ModelLine:
-        active = self.scoring.shelf.get(model.manifest.name) is model
+        active = self.scoring.shelf.active.get(model.manifest.name) is model
         return answers.model_line(model.manifest, active=active, backend=model.session.backend,
                                   precision=model.session.precision)
 

@@ -33,7 +33,11 @@ from service.dicom.write import write
 from service.fhir.write_report import report_bundle
 from service.leash import Leash
 from service.logs import where
+from service.monitor.observed import of_image
 from service.pipeline import NOT_MEANT, Outcome, worth_telling
+from service.releases.barred import REASON as NOT_LIVE
+from service.releases.shadow_images import ImageShadow
+from service.releases.standing import Standings
 from service.reporting.of_told import presented_of
 from service.rights import opposed as opposition
 from service.rights.opposed import image_opposed
@@ -41,7 +45,7 @@ from service.routing import Route, facts_of, route
 from service.serve import return_memory
 from service.settings import Settings
 from service.site import Site
-from service.store import desk, messages, queue
+from service.store import desk, messages, observations, queue
 from service.store.cases import seal_due
 from service.store.desk import Sealed
 from service.store.errors import LostLease, StoreError
@@ -63,23 +67,30 @@ class Worker:
     def __init__(
         self, store: Store, shelf: Shelf, site: Site, settings: Settings, name: str, *, decoder: Decoder | None = None
     ) -> None:
-        self.store, self.shelf, self.site, self.settings, self.name = store, shelf, site, settings, name
+        self.store, self.site, self.settings, self.name = store, site, settings, name
         self.decoder = decoder or Decoder(timeout_s=settings.decode_timeout_s, memory_mib=settings.decode_memory_mib)
+        self.standings, self._installed = Standings(store, site), shelf
+        self.shadow = ImageShadow(store, site, self.decoder, lambda: self.standings.candidates(shelf))
         self.audit = Audit(store, site, settings)
         self._perform_at = 0.0
+
+    @property
+    def shelf(self) -> Shelf:
+        """The releases, of which those are active that are live now."""
+        return self.standings.view(self._installed)
 
     def close(self) -> None:
         """End the decoding process."""
         self.decoder.close()
 
     def step(self) -> bool:
-        """Seal, triage, and do the most urgent job. False when there was nothing to do."""
+        """Seal, triage, and do the most urgent job; when none waits, what is in shadow. False when there was nothing to do."""
         sealed = seal_due(self.store)
         self.triage()
         performed = self._perform()
         row = queue.claim(self.store, Job, worker=self.name, lease_s=self.settings.lease_s)
         if row is None:
-            return bool(sealed or performed)
+            return bool(sealed or performed) or self.shadow.step()
         claim = queue.claim_of(row)
         with Leash(self.store, Job, claim, self.settings.lease_s, longest_s=LONGEST_JOB_S):
             self._do(claim)
@@ -133,7 +144,11 @@ class Worker:
             decided = self._route(job, headers)
         except UnusableInput as error:
             return [self._told(job, headers, None, _unusable(error))], None
-        takers = [self.shelf.get(one.model) for one in decided.models if one.takes]
+        takers = [self._installed.models[one.model] for one in decided.models if one.takes]
+        off = tuple(Decline(one.model, one.title, one.reason, one.message, one.advice) for one in decided.models
+                    if one.reason == NOT_LIVE)
+        if off and not takers:
+            return [self._told(job, headers, None, NotAssessed("not_live", off))], decided
         if not takers:
             reasons = tuple(Decline(one.model, one.title, one.reason, one.message, one.advice) for one in decided.models)
             return [self._told(job, headers, None, NotAssessed("unfit", reasons))], decided
@@ -158,10 +173,11 @@ class Worker:
         bundles = [self._bundle(one, objects) if records and objects else {} for one, objects in written]
         with self.store.session() as session:
             for (one, objects), bundle in zip(written, bundles, strict=True):
-                save_result(
+                row = save_result(
                     session, job.revision_id, model=one.model, status=_status(one), reason=_reason(one),
                     summary=_summary(one), objects=objects, targets=images if objects else [], priority=job.priority,
                 )
+                observations.add(session, of_image(self.site, one, row.id, job.calling_ae))
                 for name in records if bundle else ():
                     key = messages.key_of("imaging", str(job.revision_id), one.model)
                     messages.add(session, target=name, kind="fhir", key=key, content=bundle, priority=job.priority)
@@ -232,7 +248,7 @@ class Worker:
         return report_bundle(told, objects, accept=accept, presented=pages)
 
     def _sent(self, told: Told, decided: Route | None) -> bool:
-        if isinstance(told.result, NotAssessed) and told.result.status == "opposed":
+        if isinstance(told.result, NotAssessed) and told.result.status in ("opposed", "not_live"):
             return False
         unfit = isinstance(told.result, NotAssessed) and told.result.status == "unfit"
         return not unfit or (self.settings.report_unfit and (decided is None or decided.report_unfit))

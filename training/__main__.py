@@ -1,4 +1,4 @@
-"""The command line of the training room: fit | evaluate | release | recalibrate | gate | bench | samples | readme."""
+"""The command line of the training room: fit | evaluate | release | adopt | archive | commission | refit | fairness | …"""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ import typer
 from rich.console import Console
 
 from training import recipe as recipes
+from training.adopt.commands import app as adopt
+from training.adopt_bundle.commands import bundle
+from training.archive.commands import app as archive
+from training.commission.commands import commission
+from training.reference import reference
+from training.refit.commands import refit
+from training.technical.commands import fairness, technical_file
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
                   help="Make models: fit a recipe on real data, measure it, release it. Recipes: " + ", ".join(recipes.names()) + ".")
@@ -44,17 +51,24 @@ def fit(
     quick: Annotated[bool, typer.Option("--quick", help="A toy in under a minute: few cases, one epoch a stage.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint; runs/RECIPE by default.")] = None,
+    track: Annotated[bool, typer.Option("--track", help="Networks: keep settings and every epoch in MLflow (out/mlruns).")] = False,
 ) -> None:
-    """Fit a network or a risk model. Start it again after a stop: it goes on after the last whole epoch."""
+    """Fit a network or a risk model. Start it again after a stop: it goes on after the last whole epoch.
+
+    On several GPUs or machines, the same recipe: torchrun --nproc-per-node 4 -m training fit RECIPE
+    """
     import torch  # takes seconds to import; --help should not wait
 
+    from training.several import is_first
     from training.tasks import TASKS
 
     chosen = _recipe(name)
     folder = out or RUNS / (f"{name}-quick" if quick else name)
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    checkpoint = TASKS[chosen.task].fit(chosen, folder, _data(data), quick=quick)
-    console.print(f"checkpoint: {checkpoint}\nnext: python -m training release {name}")
+    network = TASKS[chosen.task].manifest in ("image_classification", "volume_segmentation")
+    checkpoint = TASKS[chosen.task].fit(chosen, folder, _data(data), quick=quick, **({"track": track} if network else {}))
+    if is_first():
+        console.print(f"checkpoint: {checkpoint}\nnext: python -m training release {name}")
 
 
 @app.command()
@@ -214,6 +228,14 @@ def readme() -> None:
 
     fill()
     console.print(f"written: {README}")
+
+
+adopt.command()(bundle)
+app.add_typer(adopt, name="adopt")
+app.add_typer(archive, name="archive")
+for command in (commission, reference, refit, fairness):
+    app.command()(command)
+app.command(name="technical-file")(technical_file)
 
 
 if __name__ == "__main__":

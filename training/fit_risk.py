@@ -30,7 +30,9 @@ from training.nets.additive import Scale, category_scale_of, scale_of
 from training.outside import outside_of, quantiles_of
 from training.recipe import Recipe
 from training.risk_features import features_of
+from training.several import is_first
 from training.sources import source_of
+from training.tracking import tracked
 
 OUTSIDE_MARGIN = 1.25  # how much farther than anybody in the cohort a case must lie to be declined
 
@@ -75,8 +77,12 @@ def fit(recipe: Recipe, out_dir: Path, root: Path, *, quick: bool = False) -> Pa
     """Fit and write `out_dir/checkpoint.npz` (arrays and JSON text, nothing pickled); return its path.
 
     `root` is the folder of the data sets. Every output of the recipe gets an additive fit of its own over the same
-    features and folds. With `quick` a made-up cohort is fitted in a few seconds to the same kind of checkpoint.
+    features and folds. With `quick` a made-up cohort is fitted in a few seconds to the same kind of checkpoint. Under torchrun
+    the first process does it alone: a minute needs no others.
     """
+    path = out_dir / "checkpoint.npz"
+    if not is_first():
+        return path
     torch.manual_seed(recipe.seed)
     features = features_of(recipe)
     if quick:
@@ -101,8 +107,12 @@ def fit(recipe: Recipe, out_dir: Path, root: Path, *, quick: bool = False) -> Pa
         "counts": dict(cohort.counts),
         "quick": quick,
     }
+    with tracked("fit", recipe.name) as run:
+        run.params({"recipe_sha256": recipe.sha256, "data_sha256": cohort.sha256, "version": recipe.version, "quick": quick,
+                    **recipe.fit})
+        run.figures({f"{name}.out_of_fold_auroc": one.found["out_of_fold_auroc"]
+                     for name, one in zip(recipe.outputs, fits, strict=True)})
     out_dir.mkdir(parents=True, exist_ok=True)
-    path = out_dir / "checkpoint.npz"
     save(path, torch.from_numpy(cohort.x), [(one.scales, one.shapes, one.found) for one in fits], shared, quantiles)
     return path
 

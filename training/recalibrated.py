@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import exp, log
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from models.errors import BrokenModel
 from models.golden import read_golden
@@ -55,16 +56,70 @@ def release_recalibrated(folder: Path, data_set: str, line: dict[str, float], ro
 
 def rescaled(model: onnx.ModelProto, slope: float, intercept: float) -> onnx.ModelProto:
     """Multiply every leaf by the slope and move the bias: the contributions then sum to the new logit as exactly as before."""
+    return rescaled_terms(model, {0: (slope, intercept)}, None)
+
+
+def rescaled_terms(
+    model: onnx.ModelProto, lines: Mapping[int, tuple[float, float]], whose: Sequence[int] | None
+) -> onnx.ModelProto:
+    """Put a line on some outputs of an additive graph. ``lines``: output → slope, intercept; ``whose``: each term's output.
+
+    ``whose`` None: there is one output. Raises BrokenModel for a graph of another form.
+    """
     trees = next((node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor"), None)
     bias = next((one for one in model.graph.initializer if one.name == "bias"), None)
-    weights = next((one for one in trees.attribute if one.name == "target_weights"), None) if trees is not None else None
-    if weights is None or bias is None:
+    parts = {one.name: one for one in trees.attribute} if trees is not None else {}
+    if bias is None or not {"target_weights", "target_ids"} <= set(parts):
         raise BrokenModel("A graph to recalibrate needs a TreeEnsembleRegressor and a bias, found another.")
-    scaled = (np.array(weights.floats, np.float32) * np.float32(slope)).tolist()
+    weights, terms = parts["target_weights"], parts["target_ids"].ints
+    slopes = np.array([lines.get(0 if whose is None else whose[term], (1.0, 0.0))[0] for term in terms], np.float32)
+    scaled = (np.array(weights.floats, np.float32) * slopes).tolist()
     del weights.floats[:]
     weights.floats.extend(scaled)
-    bias.CopyFrom(numpy_helper.from_array(
-        (numpy_helper.to_array(bias) * np.float32(slope) + np.float32(intercept)).astype(np.float32), "bias"))
+    old = numpy_helper.to_array(bias)
+    moved = old.reshape(-1).astype(np.float32)
+    for output, (slope, intercept) in lines.items():
+        moved[output] = moved[output] * np.float32(slope) + np.float32(intercept)
+    bias.CopyFrom(numpy_helper.from_array(moved.reshape(old.shape).astype(np.float32), "bias"))
+    return model
+
+
+def relined_map(model: onnx.ModelProto, names: Mapping[str, str], lines: Mapping[int, tuple[float, float]],
+                channels: int) -> onnx.ModelProto:
+    """Put a line on some channels of a class activation graph: map × slope, logit × slope + intercept, all inside the graph.
+
+    ``names``: role → output; ``lines``: channel → slope, intercept. Whatever the graph makes of its logit (a probability) it
+    then makes of the new one, and the mean of the new map with the new bias is the new logit. Raises BrokenModel where map
+    or logit is not made by a node of its own.
+    """
+    slope, intercept = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    for channel, (one, other) in lines.items():
+        slope[channel], intercept[channel] = one, other
+    constants = {"local_slope_map": slope.reshape(1, -1, 1, 1), "local_slope": slope.reshape(1, -1),
+                 "local_intercept": intercept.reshape(1, -1)}
+    if {one.name for one in model.graph.initializer} & set(constants):
+        raise BrokenModel("A graph gets one local line, found one already. Start from the release it was made from.")
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    inner = {role: f"{names[role]}_before" for role in ("map", "logit")}
+    nodes = list(model.graph.node)
+    for role, name in inner.items():
+        maker = next((node for node in nodes if names[role] in node.output), None)
+        if maker is None:
+            raise BrokenModel(f"A graph to recalibrate must make its {role} by a node, found none.")
+        maker.output[list(maker.output).index(names[role])] = name
+    for node in nodes:  # what is made of the map is the old logit; what is made of the logit is to be made of the new one
+        for place, name in enumerate(node.input):
+            if name == names["map"]:
+                node.input[place] = inner["map"]
+    made = next(place for place, node in enumerate(nodes) if inner["logit"] in node.output)
+    nodes[made + 1 : made + 1] = [
+        helper.make_node("Mul", [inner["logit"], "local_slope"], ["logit_times_slope"]),
+        helper.make_node("Add", ["logit_times_slope", "local_intercept"], [names["logit"]]),
+    ]
+    nodes.append(helper.make_node("Mul", [inner["map"], "local_slope_map"], [names["map"]]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
     return model
 
 
@@ -81,7 +136,7 @@ def manifest_of(old: Manifest, data_set: str, line: dict[str, float]) -> Manifes
     return old.model_copy(update={
         "version": f"{major}.{minor}.{int(patch) + 1}",
         "outputs": [output.model_copy(update={
-            "threshold": None if output.threshold is None else _moved(output.threshold, slope, intercept),
+            "threshold": None if output.threshold is None else moved(output.threshold, slope, intercept),
             "threshold_reason": f"{output.threshold_reason} Moved with the scale: it calls the same patients as {old.id}.",
             "calibration": {"slope": before["slope"] * slope, "intercept": before["intercept"] * slope + intercept},
         })],
@@ -94,7 +149,8 @@ def manifest_of(old: Manifest, data_set: str, line: dict[str, float]) -> Manifes
     })
 
 
-def _moved(probability: float, slope: float, intercept: float) -> float:
+def moved(probability: float, slope: float, intercept: float) -> float:
+    """Return the probability that a line makes of a probability."""
     return 1 / (1 + exp(-(slope * log(probability / (1 - probability)) + intercept)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RECIPES = Path(__file__).parent / "recipes"
-UNFITTED = frozenset({"manifest", "bars", "evaluation", "data"})
+UNFITTED = frozenset({"manifest", "bars", "evaluation", "data", "fairness", "prediction_sets"})
 
 
 @dataclass(frozen=True)

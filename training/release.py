@@ -1,6 +1,7 @@
 """Make a release folder: build, describe, evaluate through models.Model, write the card, hash, check, move into place.
 
-The folder appears in ``models/released`` only when it is whole and sound; an older release is never changed.
+The folder appears in ``models/released`` only when it is whole and sound and no group of people lies further behind the
+others than is tolerated (training/proof.py); an older release is never changed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from rich.console import Console
 
 from models.check import check
 from models.manifest import Manifest, read_manifest, sha256_of, write_manifest
+from models.model import Model
 from training.build import Fields
 from training.card import write_card
-from training.evaluate import evaluate, write_evaluation
+from training.evaluate import evaluate, plain, write_evaluation
+from training.prediction_sets import Aim, for_manifest
+from training.proof import proof_of, refuse
 from training.provenance import provenance
 from training.recipe import Recipe
+from training.split_scores import scores_of
 from training.tasks import TASKS
 
 
@@ -28,7 +33,8 @@ def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report
     """Release ``checkpoint`` as ``shelf/<name>-<version>`` and return the folder.
 
     Raises FileExistsError when that version is there (raise the version in the recipe instead), ValueError for a
-    checkpoint of ``--quick``, and BrokenModel when the result is not sound.
+    checkpoint of ``--quick``, BrokenModel when the result is not sound, and GapBeyondTolerance when a subgroup has a gap that
+    nobody answers for; the figures that say so stay in ``report``'s folder as fairness.json.
     """
     target = shelf / f"{recipe.name}-{recipe.version}"
     if target.exists():
@@ -45,7 +51,14 @@ def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report
         (folder / "evaluation.json").write_text("{}\n", encoding="utf-8")
         (folder / "CARD.md").write_text("Not yet evaluated.\n", encoding="utf-8")
         seal(folder, manifest_of(recipe, fields))
-        assess(folder, root, recipe=recipe, report=report)
+        with_sets(folder, recipe, root)
+        console.print("[bold]subgroups[/bold]")
+        proof = proof_of(folder, root, recipe=recipe)
+        if report is not None:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            write_evaluation(report.with_name("fairness.json"), proof)
+        refuse(proof)
+        assess(folder, root, recipe=recipe, report=report, proof=proof)
         shelf.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder, target)
     console.print(f"released {target}")
@@ -53,16 +66,30 @@ def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report
 
 
 def assess(
-    folder: Path, root: Path, *, recipe: Recipe | None = None, report: Path | None = None
+    folder: Path, root: Path, *, recipe: Recipe | None = None, report: Path | None = None, proof: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a folder as it stands, write evaluation.json and CARD.md into it, seal it again and check it."""
+    """Evaluate a folder as it stands, write evaluation.json and CARD.md into it, seal it again and check it.
+
+    ``proof``: gaps and coverage by subgroup, kept with the evaluation and told on the card.
+    """
     figures = evaluate(folder, root, recipe=recipe, report=report)
+    if proof is not None:
+        figures["fairness"] = plain(proof)
     write_evaluation(folder / "evaluation.json", figures)
     manifest = read_manifest(folder)
     write_card(folder, manifest, figures)
     seal(folder, manifest)
     check(folder)
     return figures
+
+
+def with_sets(folder: Path, recipe: Recipe, root: Path) -> None:
+    """Put the limits of prediction sets into the manifest where the recipe asks for them, from the validation split."""
+    if "prediction_sets" not in recipe.raw:
+        return
+    aim, model = Aim.of(recipe.raw["prediction_sets"]), Model(folder)
+    limits = {one.output: for_manifest(one, aim) for one in scores_of(model, recipe, root, "val") if not one.figures}
+    seal(folder, read_manifest(folder).model_copy(update={"prediction_sets": limits}))
 
 
 def manifest_of(recipe: Recipe, fields: Fields) -> Manifest:

@@ -7,6 +7,7 @@ this file checks the sum, names the maps and draws them on the grid of the image
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,12 @@ def explain(
         if output.map_index is not None
     }
     rows, columns = case.graph_input.shape[-2:]
+    drawn = heatmaps(manifest, findings, maps, (rows, columns))
     return Explanation(
         explains.method,
         explains.baseline,
         signed,
-        heatmaps(manifest, findings, maps, (rows, columns)),
+        tuple(_uncropped(heatmap, case) for heatmap in drawn),
         completeness_error=completeness(maps, bias, logits),
         completeness_tolerance=explains.completeness_tolerance,
         note=explains.note,
@@ -83,17 +85,47 @@ def upsample(heatmap: Heatmap, onto: Volume) -> NDArray[np.float32]:
     """Draw a map on the grid of the image that was sent: float32 (rows, columns), bicubic.
 
     Cell (r, c) lies at pixel (r * stride + offset) of the model's input, which covers the same field as the image,
-    edge on edge (the squash step). Outside the outermost cells the edge is continued.
+    edge on edge (the squash step). Outside the outermost cells the edge is continued; what was cropped away is 0.
     """
     rows, columns = onto.shape[1:]
-    positions = []
+    positions, unseen = [], []
     for axis, (size, model_size) in enumerate(zip((rows, columns), heatmap.input_shape, strict=True)):
         in_model = (np.arange(size) + 0.5) * model_size / size - 0.5  # pixel centres, in pixels of the model's input
         cell = (in_model - heatmap.offset_px[axis]) / heatmap.stride_px
         positions.append(np.clip(cell, 0, heatmap.values.shape[axis] - 1))
+        low, high = (-np.inf, np.inf) if heatmap.seen_px is None else heatmap.seen_px[axis::2]
+        unseen.append((in_model < low) | (in_model > high))
     cells = _cubic(heatmap.values.shape[0], positions[0]) @ heatmap.values.astype(np.float64)
     drawn: NDArray[np.float32] = (cells @ _cubic(heatmap.values.shape[1], positions[1]).T).astype(np.float32)
+    drawn[unseen[0]] = 0
+    drawn[:, unseen[1]] = 0
     return drawn
+
+
+def _uncropped(heatmap: Heatmap, case: Case) -> Heatmap:
+    """Place a map on the whole image that was sent, where a step cut a part out of it; else return it as it is.
+
+    The grids say where the input lies: both affines map voxels to the same millimetres. The input that an uncropped
+    image would have made is rounded to whole pixels, about the centre of the crop: an error below 0.25 of its pixels.
+    """
+    if case.source is None or case.prepared is None:
+        return heatmap
+    to_source = np.linalg.inv(case.source.affine) @ case.prepared.affine
+    offsets, shape, first, last = [], [], [], []
+    for axis, (xy, size) in enumerate(((1, heatmap.input_shape[0]), (0, heatmap.input_shape[1]))):
+        step, start = float(to_source[xy, xy]), float(to_source[xy, 3])  # pixels of the source per pixel of the input
+        whole = case.source.shape[1 + axis] / step
+        before = (start + 0.5) / step - 0.5  # input pixels between the edges of the image and of the crop
+        shape.append(round(whole))
+        middle = (before + size / 2) * shape[-1] / whole  # the centre of the crop stays where it is
+        shift = middle - size / 2
+        offsets.append(heatmap.offset_px[axis] + shift)
+        first.append(shift - 0.5)
+        last.append(shift + size - 0.5)
+    if tuple(shape) == heatmap.input_shape and max(abs(one + 0.5) for one in first) < 1e-6:
+        return heatmap
+    seen_px = (first[0], first[1], last[0], last[1])
+    return replace(heatmap, offset_px=(offsets[0], offsets[1]), input_shape=(shape[0], shape[1]), seen_px=seen_px)
 
 
 def peak(heatmap: Heatmap, onto: Volume) -> tuple[int, int]:

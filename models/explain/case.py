@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.steps import Taken
 from models.volume import Volume
 
 
@@ -14,7 +15,8 @@ from models.volume import Volume
 class Case:
     """``graph_input`` has the batch axis: (1, 1, rows, columns), (1, 1, z, y, x) or (1, features).
 
-    ``source`` is the image as sent, ``prepared`` the same after the steps; both None for a record.
+    ``source`` is the image as sent, ``prepared`` the same after the steps; both None for a record. ``taken`` are the steps
+    that changed the grid, for what is put back onto the source's.
     """
 
     graph_input: NDArray[np.float32]
@@ -23,3 +25,4 @@ class Case:
     flags: tuple[str, ...] = ()
     input_sha256: str = ""
     prepare_ms: float = 0.0
+    taken: tuple[Taken, ...] = ()

@@ -23,7 +23,9 @@ def explain(
     gap = np.abs(counts[: len(arrays["volume_ml"])] / 1000 - arrays["volume_ml"])
     names = tuple(output.name for output in sorted(manifest.outputs, key=lambda output: output.index))
     mask = None
-    if case.source is not None and case.prepared is not None:
+    if manifest.graph.window is not None:
+        mask = Mask(labels.astype(np.uint8, copy=False), names)  # models/outline.py drew them on the source's grid
+    elif case.source is not None and case.prepared is not None:
         drawn = case.prepared.with_voxels(labels.astype(np.float32)).back_onto(case.source, order=0)
         mask = Mask(drawn.astype(np.uint8), names)
     return Explanation(

@@ -6,20 +6,21 @@ import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-Role = Literal["clinician", "radiologist", "engineer", "administrator", "dpo", "system"]
+Role = Literal["clinician", "radiologist", "engineer", "administrator", "dpo", "steward", "system"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Permission = Literal[
     "worklist", "study", "risk", "verdict_image", "verdict_risk", "report", "sign", "model", "replay", "operate", "audit", "rights",
-    "configure", "api_score", "api_dicomweb", "api_fhir", "api_report",
+    "configure", "commission", "watch", "learn", "api_score", "api_dicomweb", "api_fhir", "api_report",
 ]
 _CLINICIAN: frozenset[Permission] = frozenset({"worklist", "study", "risk", "verdict_risk", "model", "replay"})
 _SYSTEM: frozenset[Permission] = frozenset({"api_score", "api_dicomweb", "api_fhir", "api_report", "operate"})
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "clinician": _CLINICIAN,
-    "radiologist": _CLINICIAN | {"verdict_image", "report", "sign"},
-    "engineer": frozenset({"model", "replay", "operate"}),
-    "administrator": frozenset({"audit", "configure", "operate", "model"}),
-    "dpo": frozenset({"audit", "rights", "model"}),
+    "radiologist": _CLINICIAN | {"verdict_image", "report", "sign", "watch", "learn"},
+    "engineer": frozenset({"model", "replay", "operate", "watch"}),
+    "administrator": frozenset({"audit", "configure", "operate", "model", "watch"}),
+    "dpo": frozenset({"audit", "rights", "model", "watch"}),
+    "steward": frozenset({"model", "replay", "operate", "commission", "watch", "learn"}),  # who answers for AI here
     "system": _SYSTEM,
 }
 PATIENT_ROLES: frozenset[str] = frozenset({"clinician", "radiologist", "system"})  # that open what is about patients, by department
@@ -106,6 +107,18 @@ ADDRESSES: Mapping[str, str | tuple[Permission, ...]] = {
     "POST /review/rights/export": ("rights",),
     "POST /review/rights/standing": ("rights",),
     "POST /review/rights/erase": ("rights",),
+    # service/review/releases
+    "GET /review/releases": ("model",),
+    "GET /review/releases/{}": ("model",),
+    "POST /review/releases/{}": ("commission",),
+    "POST /review/releases/{}/sign": ("commission",),
+    # service/review/learn
+    "GET /review/learn": ("learn",),
+    "POST /review/learn": ("learn",),
+    # service/review/monitor
+    "GET /review/monitor": ("watch",),
+    "GET /review/monitor/{}": ("watch",),
+    "POST /review/monitor/alarms/{}": ("watch",),
     # service/review/report and service/review/model
     "GET /review/studies/{}/report": ("report",),
     "POST /review/studies/{}/report": ("report",),

@@ -20,7 +20,7 @@ from service.store.audit import NewLine, Outcome
 log = logging.getLogger("diaphane")
 Action = Literal[
     "login", "logout", "denied", "view", "predict", "verdict", "validate", "export", "print", "search", "configure", "erase",
-    "oppose", "hold", "replay", "deliver", "deidentify", "receive", "prune",
+    "oppose", "hold", "replay", "deliver", "deidentify", "receive", "prune", "sign_off", "release",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 NOBODY = "anonymous"  # who was not let in, and did not say who they are
@@ -64,10 +64,13 @@ def _address(value: Any) -> bool:
 _CODE = _word(r"[a-z][a-z0-9_-]{0,47}")
 _RELEASE = _word(r"[a-z0-9][a-z0-9_.-]{0,119}")
 DETAIL: dict[str, Check] = {
+    "advice": _one_of("go", "go_with_conditions", "no_go"),  # what commissioning said of a release
+    "against_advice": lambda value: isinstance(value, bool),
     "address": _address,  # where the caller's connection came from
     "code": _CODE,  # of a problem
     "count": _number,
-    "decision": _one_of("agree", "correct", "reject"),
+    "decision": _one_of("agree", "correct", "reject", "accepted", "declined"),
+    "does": _one_of("live", "shadow", "off"),  # of a release, from now on
     "format": _CODE,
     "keys": _many(_word(r"[a-z][a-z0-9_.]{0,63}")),  # names of settings, never their values
     "method": _one_of("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"),
@@ -78,6 +81,7 @@ DETAIL: dict[str, Check] = {
     "provider": _word(r"[a-z0-9][a-z0-9_-]{0,63}"),
     "reader": _one_of("first", "second", "third"),
     "reason": _CODE,
+    "report": _word(r"[0-9a-f]{64}"),  # hash of what was signed
     "route": _word(r"/[A-Za-z0-9_.$/{}:*-]{0,127}"),  # the template of an address, never the address
     "same": lambda value: isinstance(value, bool),  # a replay gave the same number
     "scope": _one_of("scoring", "training", "both"),

@@ -70,7 +70,8 @@ def measure(
     base = f"http://127.0.0.1:{port}"
     (folder / "jwks.json").write_text(json.dumps(client.jwks()), encoding="utf-8")
     site = folder / "site.toml"
-    site.write_text(f'[[cds_clients]]\niss = "{client.iss}"\njwks = "{folder / "jwks.json"}"\n', encoding="utf-8")
+    site.write_text(f'[commissioning]\nrequired = false\n[[cds_clients]]\niss = "{client.iss}"\njwks = "{folder / "jwks.json"}"\n',
+                    encoding="utf-8")
     settings = read_settings({}, port=port, public_url=base, ehr=True, workers=processes, store=folder / "store", site=site,
                              log_level="warning")
     process = spawn(["-m", "service", "start"], folder / "start.log", settings)

@@ -196,7 +196,8 @@ def _watch_memory(pids: dict[str, int], found: Passage, stop: threading.Event) -
 def _node(folder: Path, orthanc: Orthanc, workers: int) -> Iterator[tuple[int, Settings]]:
     """Run ``python -m service node`` with the released models, delivering to the PACS."""
     site = folder / "site.toml"
-    site.write_text(f'[[targets]]\nname = "orthanc"\nkind = "dimse"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n'
+    site.write_text('[commissioning]\nrequired = false\n'
+                    f'[[targets]]\nname = "orthanc"\nkind = "dimse"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n'
                     f'ae_title = "{AE_TITLE}"\n', encoding="utf-8")
     settings = read_settings({}, store=folder / "store", site=site, port=free_port(), dicom_port=free_port(), dicomweb=True,
                              log_level="info")

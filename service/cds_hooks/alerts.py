@@ -31,7 +31,7 @@ def alert_cards(asked: Asked) -> list[Made]:
 
 def _manifest(asked: Asked, name: str) -> Manifest | None:
     try:
-        return asked.shelf.get(name).manifest
+        return asked.shelf.known(name).manifest
     except KeyError:  # withdrawn since
         return None
 

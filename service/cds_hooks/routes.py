@@ -36,12 +36,13 @@ from service.cds_hooks.keeping import Keeping
 from service.cds_hooks.keys import Client, Keys, fetch
 from service.cds_hooks.orders import order_cards
 from service.cds_hooks.risk import risk_cards
-from service.cds_hooks.services import Kind, Service, offered
+from service.cds_hooks.services import Kind, Service, offered, release_of
 from service.cds_hooks.tokens import Caller, NotTrusted, Tokens
 from service.cds_hooks.write_card import Made
 from service.ehr_house import House
 from service.fhir.exchange import parse
 from service.problem import ProblemError, from_exception, problem_of, respond
+from service.releases.barred import is_barred, not_live
 from service.rights.opposed import record_opposed
 from service.scoring import Stop
 from service.settings import SettingsError
@@ -79,7 +80,7 @@ class CdsHooks:
         self._keeping = Keeping(house)
         self._somebody = False  # an opposition stood when the store last answered
         self._codes = read_mapping(house.settings.codes) if house.settings.codes else NO_CODES
-        self._offered: dict[Language, list[Service]] = {}
+        self._offered: dict[Language, tuple[Shelf, list[Service]]] = {}
         registry = house.metrics.registry
         self._cards = Counter("diaphane_cds_cards", "Cards shown.", ("service", "hook", "status", "indicator"), registry=registry)
         self._refused = Counter("diaphane_cds_refused_calls", "Calls without a token that holds.", ("rule",), registry=registry)
@@ -118,7 +119,9 @@ class CdsHooks:
     async def feedback(self, request: Request, caller: Caller) -> Response:
         """Keep what became of cards."""
         service = request.path_params["service"]
-        self._known(self._services(self.house.scoring.shelf, "en"), service)
+        shelf = self.house.scoring.shelf
+        if not is_barred(shelf, release_of(service)):  # what became of a card may be told when its release is off again
+            self._known(shelf, self._services(shelf, "en"), service)
         body = await self._body(request)
         await run_in_threadpool(self._keeping.flush)  # it may be about a card that was shown a moment ago
         told = await run_in_threadpool(_parsed, body)
@@ -183,7 +186,7 @@ class CdsHooks:
     def _answer(self, name: str, language: Language, asking: Program | None, body: bytes, shelf: Shelf,
                 stop: Stop) -> dict[str, object]:
         """Do everything one call asks for, in a thread."""
-        known = self._known(self._services(shelf, language), name)
+        known = self._known(shelf, self._services(shelf, language), name)
         call = read(Call, _parsed(body))
         place = call.place
         service = next((one for one in known if one.hook == call.hook), None)
@@ -216,13 +219,16 @@ class CdsHooks:
         return opposed
 
     def _services(self, shelf: Shelf, language: Language) -> list[Service]:
-        if language not in self._offered:
-            self._offered[language] = offered(shelf, language, local_codes=self.house.settings.codes is not None)
-        return self._offered[language]
+        found = self._offered.get(language)
+        if found is None or found[0] is not shelf:  # another release serves now
+            found = self._offered[language] = shelf, offered(shelf, language, local_codes=self.house.settings.codes is not None)
+        return found[1]
 
-    def _known(self, services: list[Service], name: str) -> list[Service]:
+    def _known(self, shelf: Shelf, services: list[Service], name: str) -> list[Service]:
         known = [one for one in services if one.id == name]
         if not known:
+            if is_barred(shelf, release_of(name)):
+                raise not_live()
             raise ProblemError("unknown_service", f"There is no service of that id; GET {ROOT} lists them.")
         return known
 

@@ -56,13 +56,17 @@ class Service:
 
 def offered(shelf: Shelf, language: Language, *, local_codes: bool = False) -> list[Service]:
     """List every service at every hook, releases first."""
-    names = sorted({model.manifest.name for model in shelf.models.values()})
-    releases = [shelf.get(name).manifest for name in names]
+    releases = [model.manifest for _, model in sorted(shelf.active.items())]
     return [
         *(_of_release(manifest, hook, language, local_codes) for manifest in releases for hook in hooks_of(manifest)),
         *(Service(name, "patient-view", kind, say(language, title), say(language, description), prefetch=PATIENT)
           for name, (kind, title, description) in OF_THE_STORE.items()),
     ]
+
+
+def release_of(service: str) -> str:
+    """Return the name of the release that a service of this id speaks for."""
+    return service.replace("-", "_")
 
 
 def hooks_of(manifest: Manifest) -> tuple[str, ...]:

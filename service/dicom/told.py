@@ -31,9 +31,9 @@ class Decline:
 @dataclass(frozen=True)
 class NotAssessed:
     """No model scored: none fits (unfit), the images cannot be read (unusable), scoring went wrong (failed), or the patient is
-    opposed to it (opposed), of which nothing is written or sent."""
+    opposed to it (opposed), or what fits is not live here (not_live): of the last two nothing is written or sent."""
 
-    status: Literal["unfit", "unusable", "failed", "opposed"]
+    status: Literal["unfit", "unusable", "failed", "opposed", "not_live"]
     reasons: tuple[Decline, ...]
 
 

@@ -27,6 +27,7 @@ from service.fhir.write_risk import risk_bundle
 from service.metrics import Metrics
 from service.pipeline import AUTO, Wanted, meant_for, named, run
 from service.problem import ProblemError
+from service.releases.barred import not_live, waiting_for_record
 from service.site import Site
 from service.words import LANGUAGES, Language, as_language
 
@@ -95,6 +96,8 @@ class Predictor:
         self.check()
         models = [risk_model(self.shelf, name) for name in wish.models] or self.shelf.for_record()
         if not models:
+            if waiting_for_record(self.shelf):
+                raise not_live()
             raise ProblemError("nothing_to_score", "No risk model is released here; GET /v1/models lists what is.")
         readings: dict[bool, Reading] = {}
         told: list[Assessed] = []

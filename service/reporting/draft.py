@@ -177,6 +177,7 @@ class _Writer:
             "unfit": say(self.language, "No model takes these images."),
             "unusable": say(self.language, "These images could not be read."),
             "opposed": say(self.language, "These images are not assessed: an opposition stands."),
+            "not_live": say(self.language, "These images are not assessed: no release that takes them is live here."),
         }.get(one.status, say(self.language, "The analysis by AI failed."))
         found = [self._said(one, where + first, "")]
         for reason in one.summary.get("reasons", []):
@@ -216,7 +217,8 @@ class _Writer:
         if not found and below:
             found.append(Sentence(say(self.language, "No finding that AI looked for reaches its threshold. This does not mean that "
                                       "the examination is normal."), "ai"))
-        unassessed = sorted({one.case for one in self.all if one.status in ("refused", "unfit", "unusable", "failed", "opposed")}
+        without = ("refused", "unfit", "unusable", "failed", "opposed", "not_live")
+        unassessed = sorted({one.case for one in self.all if one.status in without}
                             - {one.case for one in self.all if one.status == "scored"})
         if unassessed and len(self.study.cases) > 1:
             cases = ", ".join(map(str, unassessed))

@@ -25,7 +25,7 @@ from service.words import Language
 TERMS: dict[str, dict[str, dict[str, str]]] = json.loads(Path(__file__).with_name("terms.json").read_text("utf-8"))
 _SCHEMES = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct", "CCAM": "urn:oid:1.2.250.1.215.300.1", "DCM":
             "http://dicom.nema.org/resources/ontology/DCM"}
-Status = Literal["scored", "refused", "unfit", "unusable", "failed", "opposed", "pending"]
+Status = Literal["scored", "refused", "unfit", "unusable", "failed", "opposed", "not_live", "pending"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +21,8 @@ from service import words
 from service.access.caller import Caller, caller_if_any, csrf_of
 from service.answers import NOTICE
 from service.ehr_house import House
+from service.releases.state import State
+from service.store.alarms import ringing
 from service.words import Language, as_language, language_of, marked, say
 
 T = TypeVar("T")
@@ -38,9 +42,13 @@ NAV = (  # address, what it is called, the permission it takes
     ("/review", marked("Worklist"), "worklist"),
     ("/review/department", marked("Emergency department"), "risk"),
     ("/review/models", marked("Models"), "model"),
+    ("/review/releases", marked("Releases"), "model"),
+    ("/review/monitor", marked("Monitor"), "watch"),
+    ("/review/learn", marked("What to judge next"), "learn"),
     ("/review/audit", marked("Audit"), "audit"),
     ("/review/rights", marked("Patients' rights"), "rights"),
 )
+ALARMS_S = 10.0  # how old what a page says of alarms may be: they are judged once an hour
 
 
 class ReviewDesk:
@@ -48,6 +56,26 @@ class ReviewDesk:
 
     def __init__(self, house: House) -> None:
         self.house = house
+        self._rang: tuple[float, dict[str, tuple[str, ...]]] = (-ALARMS_S, {})
+
+    def states(self) -> dict[str, State]:
+        """Return what each release does here and which alarms are open, by id; empty while they are being opened."""
+        scoring = self.house.scoring
+        if not scoring.ready:
+            return {}
+        rang = self._ringing()
+        return {name: replace(one, alarms=rang[name]) if name in rang else one
+                for name, one in self.house.standings.states(scoring.installed).items()}
+
+    def _ringing(self) -> dict[str, tuple[str, ...]]:
+        """Return the kinds of open alarms by release, as they were some seconds ago at most."""
+        now = time.monotonic()
+        if now - self._rang[0] >= ALARMS_S:
+            found: dict[str, tuple[str, ...]] = {}
+            for release, kind in sorted(ringing(self.house.store)):
+                found[release] = (*found.get(release, ()), kind)
+            self._rang = now, found
+        return self._rang[1]
 
     def language(self, request: Request) -> Language:
         """Return the language of a page: the one chosen on a page, else what the browser likes, else the site's."""

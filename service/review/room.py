@@ -16,8 +16,11 @@ from service.ehr_house import House
 from service.problem import ProblemError, from_exception
 from service.review.audit.pages import AuditPages
 from service.review.image.pages import Image
+from service.review.learn.pages import LearnPages
 from service.review.model.pages import ModelPages
+from service.review.monitor.pages import MonitorPages
 from service.review.page import CONTENT_SECURITY_POLICY, LANGUAGE_COOKIE, ReviewDesk, compile_templates, static_files
+from service.review.releases.pages import ReleasePages
 from service.review.report.pages import Reports
 from service.review.rights.pages import RightsPages
 from service.review.risk.pages import Risk
@@ -42,7 +45,8 @@ class Review:
     def __init__(self, house: House) -> None:
         self.desk = ReviewDesk(house)
         self.areas: tuple[Area, ...] = tuple(
-            make(self.desk) for make in (Login, Worklist, Image, Risk, Verdicts, Reports, ModelPages, AuditPages, RightsPages)
+            make(self.desk) for make in (Login, Worklist, Image, Risk, Verdicts, Reports, ModelPages, ReleasePages, MonitorPages,
+                                         LearnPages, AuditPages, RightsPages)
         )
 
     def open(self) -> None:

@@ -3,6 +3,7 @@
     OUT/images/<group>/<file>.dcm   images by PS3.15, one folder a person      OUT/labels.jsonl   one line a result
     OUT/records.jsonl               risks with the record they rest on         OUT/manifest.csv   one line an image
     OUT/held_back.csv               images that a person must look at first    OUT/README.md
+    OUT/neither.csv                 people to be left out of earlier sets
 
 Who is opposed to training is left out. An image that bears marks like text, or may, stays here until somebody has looked at
 it: its name, written into a file that is given as ``approved``, lets it out.
@@ -32,14 +33,15 @@ from models.record_json import record_of_json, record_to_json
 from service.persons_keys import keys_of_fhir
 from service.rights.person import dataset_of
 from service.rights.rights import keys_of_study
+from service.rights.sides import Side, Sides
 from service.site import Site
 from service.store import rights, training
 from service.store.errors import StoreError
+from service.store.splits import NEITHER
 from service.store.store import Store
 from service.store.training import Examined, Images, Judged, KeptRisk, Said
 
 Json = dict[str, Any]
-SPLITS = ((80, "train"), (90, "val"), (100, "test"))
 MANIFEST = ("file", "group", "split", "study", "series", "modality", "view", "body_part", "sex", "age", "rows", "columns", "sha256",
             "notes")
 FACTS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "ViewPosition", "BodyPartExamined", "PatientSex", "PatientAge", "Rows",
@@ -54,10 +56,13 @@ Made for training and research. Images follow DICOM PS3.15 annex E: Basic Applic
 options {options}. Text stays only where a list allows it. All dates of one person moved by one secret number of weeks; times of
 day stayed. Ages above 89 years are told as 90.
 
-- `manifest.csv`: one line an image. `group` is a person: keep a group on one side of every split. `split` is made from it
-  (80 : 10 : 10) and stays the same in every set from this hospital.
+- `manifest.csv`: one line an image. `group` is a person under whatever numbers they are known here. `split` (80 : 10 : 10) was
+  decided when they first came and stays for ever: who tests never trains, in no set from this hospital.
+- `neither.csv`: {neither} pseudonyms of people of whom two were on different sides before they turned out to be one. They are not
+  in this set. Leave them out of earlier ones too: a model may have trained on them, so they test nothing.
 - `labels.jsonl`: one line a result: what the model said, and what a professional said of it (`decision` agree, correct, reject;
-  "" when nobody did). A correction holds findings as the reader left them.
+  "" when nobody did; `in_force` false while a second reader is waited for). A correction holds findings as the reader left them.
+  `picked`: why it was offered to be judged; `control` and `test` were drawn at random, so shares among them are unbiased.
 - `records.jsonl`: risks with the measurements they rest on.
 - `held_back.csv`: {held} images that are not here: they bear marks like text, or a kind of picture that often does, or could not
   be decoded. Look at each; write the names of those that may leave, one a line, into a file, and give it as --approved.
@@ -97,9 +102,10 @@ def write_set(
             told = maker.risk(risk, only_judged=only_judged)
             if told is not None:
                 records.write(json.dumps(told, sort_keys=True) + "\n")
-    counts = maker.made.counts
+    counts, left = maker.made.counts, maker.sides.left()
+    (out / "neither.csv").write_text("".join(f"{one}\n" for one in ["group", *left]), encoding="utf-8")
     (out / "README.md").write_text(README.format(
-        options=", ".join(taken.taken), held=counts["held_back"], faces=counts["faces"], opposed=counts["opposed"],
+        neither=len(left), options=", ".join(taken.taken), held=counts["held_back"], faces=counts["faces"], opposed=counts["opposed"],
         studies=counts["studies"], images=counts["images"], risks=counts["risks"]), encoding="utf-8")
     return maker.made
 
@@ -109,12 +115,6 @@ def key_of(store: Store) -> bytes:
     return hmac.new(store.secret, b"training set", hashlib.sha256).digest()
 
 
-def split_of(group: str) -> str:
-    """Return on which side of the split a group is."""
-    share = int(hashlib.sha256(group.encode()).hexdigest(), 16) % 100
-    return next(name for below, name in SPLITS if share < below)
-
-
 class _Maker:
     """Makes one set."""
 
@@ -122,6 +122,8 @@ class _Maker:
         self.store, self.site, self.out, self.rules, self.approved = store, site, out, rules, approved
         self.key, self.made = key_of(store), Made()
         self.names = Pseudonyms(self.key)
+        self.sides = Sides(store, site, self.names)
+        self.sides.settle()
         self._manifest, self._held = manifest, held
         self._keys = keys_of_study(store, site)
         self._manifest.writerow(MANIFEST)
@@ -133,15 +135,17 @@ class _Maker:
         if rights.opposes(self.store, persons=persons, study_uid=study.uid, purpose="training"):
             self.made.counts["opposed"] += 1
             return []
-        person = persons[0] if persons else f"study {study.uid}"
-        group = self.names.person(person)
+        side = self.sides.of_study(study.uid, persons)
+        if side.split == NEITHER:
+            self.made.counts[NEITHER] += 1
+            return []
         lines = []
         for case in study.cases:
             if only_judged and not any(one.said.decision for one in case.results):
                 continue
-            files = [name for sha256 in case.files if (name := self._image(sha256, person, group))]
+            files = [name for sha256 in case.files if (name := self._image(sha256, side))]
             if files:
-                lines += self._labels(case, files, group)
+                lines += self._labels(case, files, side)
         if lines or not only_judged:
             self.made.counts["studies"] += 1
             self.made.persons |= set(persons[:1])
@@ -155,28 +159,31 @@ class _Maker:
         if rights.opposes(self.store, persons=persons, purpose="training"):
             self.made.counts["opposed"] += 1
             return None
-        group = self.names.person(risk.person)
+        side = self.sides.of_risk(risk.person, risk.subject)
+        if side.split == NEITHER:
+            self.made.counts[NEITHER] += 1
+            return None
         try:
-            record = deidentify_record(record_of_json(risk.record), self.rules, self.key, person=risk.person)
+            record = deidentify_record(record_of_json(risk.record), self.rules, self.key, person=side.person)
         except UnusableInput:
             self.made.counts["unusable"] += 1
             return None
         self.made.counts["risks"] += 1
         self.made.persons.add(risk.person)
         moment_h = risk.record.get("moment_h")
-        return {"group": group, "split": split_of(group), "model": risk.model, "status": risk.status, "value": risk.value,
+        return {"group": side.group, "split": side.split, "model": risk.model, "status": risk.status, "value": risk.value,
                 "record": record_to_json(record), "moment_h": moment_h if isinstance(moment_h, int | float) else None,
-                **self._verdict(risk.said, group)}
+                **self._verdict(risk.said, side.group)}
 
-    def _image(self, sha256: str, person: str, group: str) -> str:
+    def _image(self, sha256: str, side: Side) -> str:
         """Write one image; return its name, "" when it stays here."""
         try:
             source = parse(self.store.objects.get(sha256))
-            made, report = deidentify(source, self.rules, self.key, person=person)
+            made, report = deidentify(source, self.rules, self.key, person=side.person)
         except (UnusableInput, StoreError):
             self.made.counts["unusable"] += 1
             return ""
-        name = self._name(group, text(source, "SOPInstanceUID"))
+        name = self._name(side.group, text(source, "SOPInstanceUID"))
         self.made.unknown |= set(report.unknown)
         look = look_at(source)
         if look.verdict == "look" and name not in self.approved:
@@ -188,18 +195,17 @@ class _Maker:
         place = self.out / name
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.write_bytes(data)
-        self._manifest.writerow([name, group, split_of(group), *_facts(made), hashlib.sha256(data).hexdigest(), _notes(report)])
+        self._manifest.writerow([name, side.group, side.split, *_facts(made), hashlib.sha256(data).hexdigest(), _notes(report)])
         self.made.counts["images"] += 1
         self.made.counts["faces"] += "face_may_show" in report.notes
         return name
 
-    def _labels(self, case: Images, files: list[str], group: str) -> list[Json]:
+    def _labels(self, case: Images, files: list[str], side: Side) -> list[Json]:
         return [
-            {"group": group, "split": split_of(group), "files": files, "model": one.model, "status": one.status, "reason": one.reason,
-             "findings": _by_model(one), **self._verdict(one.said, group)}
+            {"group": side.group, "split": side.split, "files": files, "model": one.model, "status": one.status, "reason": one.reason,
+             "findings": _by_model(one), **self._verdict(one.said, side.group)}
             for one in case.results if one.model != "none"
         ]
-
 
     def _name(self, group: str, sop_uid: str) -> str:
         return f"images/{group}/{self.names.uid(sop_uid)[5:]}.dcm"
@@ -207,7 +213,9 @@ class _Maker:
     def _verdict(self, said: Said, group: str) -> Json:
         """Return what a professional said, without who, when, and what they typed."""
         findings = [one for one in said.content.get("findings", []) if isinstance(one, Mapping)]
-        return {"decision": said.decision, "reason_code": said.reason_code, "reading": said.reading, "assessed": [
+        told = {"decision": said.decision, "in_force": said.in_force, "picked": said.picked, "reason_code": said.reason_code,
+                "reading": said.reading}
+        return {**told, "assessed": [
             {**{name: one.get(name) for name in FINDING},
              "regions": [{"file": self._name(group, str(each.get("sop_uid"))), "frame": each.get("frame"),
                           "points": each.get("points")}

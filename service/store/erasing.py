@@ -15,7 +15,7 @@ from sqlalchemy import Delete, and_, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from service.store import entries, splits, verdicts
+from service.store import entries, observations, picks, shadows, splits, verdicts
 from service.store.ehr_tables import Alert, BulkJob, Card, Feedback, Measurement, Message, Watched
 from service.store.engine import lock, told
 from service.store.errors import StoreError
@@ -30,7 +30,7 @@ _UNSYNCHRONISED = {"synchronize_session": False}
 _PACKED = (
     "studies", "series", "instances", "cases", "revisions", "results", "result_objects", "deliveries", "messages", "measurements",
     "watched", "alerts", "cards", "feedback", "bulk_jobs", "draft_reports", "workitems", "worklist_entries", "risks", "verdicts",
-    "verdict_objects", "sessions",
+    "verdict_objects", "sessions", "shadow_results", "observations", "split_members", "picks",
 )
 
 
@@ -87,6 +87,9 @@ def erase_record(store: Store, *, subjects: Collection[str], risks: Collection[i
         add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(set(files))])
         counts["split_members"] = splits.erase(session, persons)
         counts["verdicts"] = verdicts.erase(session, "risk", ids) + verdicts.erase(session, "alert", alerts)
+        counts["shadow_results"] = shadows.erase(session, "risk", keys)
+        observations.erase(session, "risk", keys)
+        picks.erase(session, "risk", keys)
         counts["worklist_entries"] = (
             entries.erase(session, persons=persons) + entries.erase(session, kind="risk", targets=keys)
             + entries.erase(session, kind="alert", targets=[str(one) for one in alerts]))

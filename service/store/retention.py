@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Delete, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from service.store import bulk, entries, rights, verdicts
+from service.store import bulk, entries, observations, picks, rights, shadows, verdicts
 from service.store.ehr_tables import DraftReport, ReportResult
 from service.store.engine import lock
 from service.store.filing import add_new
@@ -108,6 +108,9 @@ def remove_study(session: Session, uid: str, *, workitems: tuple[str, ...] = ("C
     said = select(Verdict.id).where(Verdict.target_kind == "result", Verdict.target_id.in_(judged))
     files |= set(session.scalars(select(VerdictObject.sha256).where(VerdictObject.verdict_id.in_(said))))
     verdicts.erase(session, "result", judged)
+    picks.erase(session, "result", [str(one) for one in judged])
+    observations.erase(session, "result", [str(one) for one in judged])
+    shadows.erase(session, "result", [str(one) for one in judged])
     entries.erase(session, kind="study", targets=[uid])
     add_new(session.connection(), Leftover, [{"sha256": one} for one in sorted(files)])
     drafts = select(DraftReport.id).where(DraftReport.study_uid == uid)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from service.store.review_tables import Risk, Verdict
 from service.store.store import Store
 from service.store.tables import Case, Instance, Result, Revision, RevisionInstance, Study
+from service.store.trust_tables import Pick
 
 Json = dict[str, Any]
 _BATCH = 200
@@ -19,12 +20,14 @@ _BATCH = 200
 
 @dataclass(frozen=True)
 class Said:
-    """The last verdict on a result or a risk; ``decision`` is "" where there is none."""
+    """The verdict in force on a result or a risk, else the last one; ``decision`` is "" where there is none."""
 
     decision: str = ""
     reason_code: str = ""
     reading: str = ""
     content: Json = field(default_factory=dict, repr=False)
+    in_force: bool = False  # False while a second reader is waited for
+    picked: str = ""  # why it was picked to be looked at: uncertain, unlike, control or test
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ def risks_between(store: Store, since: float, until: float) -> Iterator[KeptRisk
         with store.reading() as session:
             rows = session.scalars(select(Risk).where(Risk.scored_at >= since, Risk.scored_at < until, Risk.id > after)
                                    .order_by(Risk.id).limit(_BATCH)).all()
-            found = [KeptRisk(one.person, one.subject, one.model, one.status, one.value, one.record, _said(session, "risk", one.id))
-                     for one in rows]
+            found = [KeptRisk(one.person, one.subject, one.model, one.status, one.value, one.record,
+                              _said(session, "risk", one.id, one.key)) for one in rows]
         if not rows:
             return
         after = rows[-1].id
@@ -112,10 +115,16 @@ def _cases(session: Session, uid: str) -> Iterator[Images]:
             .where(RevisionInstance.revision_id == revision).order_by(Instance.id)).all()
         results = session.scalars(select(Result).where(Result.revision_id == revision).order_by(Result.id)).all()
         yield Images(tuple(files), tuple(
-            Judged(one.model, one.status, one.reason, one.summary, _said(session, "result", one.id)) for one in results))
+            Judged(one.model, one.status, one.reason, one.summary, _said(session, "result", one.id, str(one.id)))
+            for one in results))
 
 
-def _said(session: Session, kind: str, target: int) -> Said:
-    row = session.scalars(select(Verdict).where(Verdict.target_kind == kind, Verdict.target_id == target)
-                          .order_by(Verdict.number.desc()).limit(1)).first()
-    return Said() if row is None else Said(row.decision, row.reason_code, row.reader, row.content)
+def _said(session: Session, kind: str, target: int, name: str) -> Said:
+    """Return what was said; ``name`` is what picks call the target by: the id of a result, the key of a risk."""
+    rows = session.scalars(select(Verdict).where(Verdict.target_kind == kind, Verdict.target_id == target)
+                           .order_by(Verdict.number.desc())).all()
+    if not rows:
+        return Said()
+    row = next((one for one in rows if one.content.get("effect")), rows[0])
+    picked = session.scalar(select(Pick.why).where(Pick.kind == kind, Pick.target == name)) or ""
+    return Said(row.decision, row.reason_code, row.reader, row.content, bool(row.content.get("effect")), picked)

@@ -110,6 +110,39 @@ class Alarm(Base):
     acknowledged_at: Mapped[float | None]
 
 
+class WatchState(Base):
+    """What was last found of one release, and the reference of its first results here where no other is known."""
+
+    __tablename__ = "watch_states"
+    release: Mapped[str] = mapped_column(RELEASE, primary_key=True)
+    reference: Mapped[Json]  # models.reference.Reference of the first results here; empty while there are too few
+    found: Mapped[Json]  # figures of the last pass: for the page, /metrics and the banner over results
+    looked_at: Mapped[float]
+
+
+class WatchTurn(Base):
+    """Whose turn it is to watch: one of several processes does it, until it falls silent."""
+
+    __tablename__ = "watch_turns"
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)  # pass | golden
+    holder: Mapped[str] = mapped_column(String(64), default="")
+    until: Mapped[float]
+    done_at: Mapped[float]
+
+
+class GoldenStudy(Base):
+    """A result of this site that is scored again every night; its figures are those it was told with."""
+
+    __tablename__ = "golden_studies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    release: Mapped[str] = mapped_column(RELEASE, index=True)
+    kind: Mapped[str] = mapped_column(String(8))  # result | risk
+    target: Mapped[str] = mapped_column(String(64))  # id of the result, key of the risk
+    added_by: Mapped[str] = mapped_column(String(255))
+    added_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("kind", "target"),)
+
+
 class GoldenRun(Base):
     """One night's scoring of golden inputs and studies again."""
 
@@ -133,7 +166,7 @@ class SplitMember(Base):
 
 
 class Pick(Base):
-    """A result that was picked to be looked at next, because a verdict on it would teach most."""
+    """A result that was picked to be looked at next: it would teach most, or was drawn. Kept once judged."""
 
     __tablename__ = "picks"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -142,6 +175,7 @@ class Pick(Base):
     entry_key: Mapped[str] = mapped_column(String(32))  # of the worklist: where it is opened
     release: Mapped[str] = mapped_column(RELEASE)
     place: Mapped[int]
+    why: Mapped[str] = mapped_column(String(10))  # uncertain | unlike | control | test: the last two were drawn at random
     uncertainty: Mapped[float]
     distance: Mapped[float]  # to what was judged before
     picked_at: Mapped[float]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.errors import BrokenModel, UnusableInput
 from models.steps import STEPS, apply_steps, pad_to_multiple, reorient, resample, squash, window
+from models.steps_volume import STEPS_OF_VOLUMES
 from models.volume import Volume
 
 
@@ -113,7 +114,7 @@ def test_steps_run_in_order_and_unknown_ones_are_named() -> None:
     assert apply_steps(source, []).voxels is source.voxels
     with pytest.raises(BrokenModel, match="Unknown step 'blur'; known: squash"):
         apply_steps(source, [("blur", {})])
-    assert set(STEPS) == {"squash", "reorient", "resample", "pad_to_multiple", "window"}
+    assert {"squash", "reorient", "resample", "pad_to_multiple", "window", *STEPS_OF_VOLUMES} <= set(STEPS)
 
 
 def test_voxels_that_are_not_numbers_are_refused() -> None:

@@ -69,6 +69,7 @@ PAGES: dict[str, tuple[str, Callable[[Ward], str]]] = {  # name → who looks, a
     "model": ("engineer", at("/review/models/chest_xray_pediatric-1.0.0")),
     "model-risk": ("engineer", at("/review/models/icu_mortality-1.0.0")),
     "about": ("radiologist", about),
+    "monitor": ("engineer", at("/review/monitor")),
     "audit": ("administrator", at("/review/audit")),
     "persons": ("dpo", at("/review/persons")),
     "rights": ("dpo", at("/review/rights")),

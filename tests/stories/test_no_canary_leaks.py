@@ -103,7 +103,7 @@ class Journey:
         self.folder = folder
         self.syslog = SyslogReceiver()
         site = folder / "site.toml"
-        site.write_text(SITE.format(port=self.syslog.port))
+        site.write_text(SITE.format(port=self.syslog.port) + "\n[commissioning]\nrequired = false\n")
         self.settings = Settings(
             store=folder / "store", released=released, site=site, review=True, dicomweb=True, api_token=TOKEN, public_url=ORIGIN,
             quiet_s=0, release_quiet_s=0, dicom_port=0, port=3000,

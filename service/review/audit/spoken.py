@@ -15,12 +15,14 @@ ACTION_WORDS = {
     "print": marked("Printed"), "search": marked("Searched"), "configure": marked("Configuration changed"), "erase": marked("Erased"),
     "oppose": marked("Opposition"), "hold": marked("Legal hold"), "replay": marked("Scored again"), "deliver": marked("Delivered"),
     "deidentify": marked("De-identified"), "receive": marked("Received"), "prune": marked("Deleted by age"),
+    "sign_off": marked("Signed off a release"), "release": marked("Changed which release serves"),
 }
 KIND_WORDS = {
     "study": marked("study"), "result": marked("imaging result"), "risk": marked("risk"), "alert": marked("alert"),
     "report": marked("report"), "entry": marked("line of the worklist"), "worklist": marked("worklist"), "model": marked("model"),
     "settings": marked("settings"), "audit": marked("audit"), "person": marked("patient"), "session": marked("session"),
     "department": marked("department"), "address": marked("address"), "api": marked("programming interface"),
+    "release": marked("release"),
 }
 OUTCOME_WORDS = {"success": marked("Succeeded"), "denied": marked("Denied"), "failed": marked("Failed")}
 OUTCOME_TONES = {"success": "good", "denied": "stop", "failed": "high"}
@@ -30,7 +32,8 @@ DETAIL_WORDS = {
     "models": marked("models"), "number": marked("number"), "permission": marked("permission"), "provider": marked("signed in with"),
     "reader": marked("reader"), "reason": marked("reason"), "route": marked("address"), "same": marked("same number"),
     "scope": marked("scope"), "source": marked("source"), "status": marked("status"), "target": marked("to"),
-    "targets": marked("to"), "version": marked("version"), "way": marked("way"),
+    "advice": marked("commissioning said"), "against_advice": marked("against advice"), "does": marked("from now on"),
+    "report": marked("report"), "targets": marked("to"), "version": marked("version"), "way": marked("way"),
 }
 
 

@@ -259,6 +259,7 @@ class Image:
         models = {one.model for case in shown for one in case.held.results}
         view = study_view(
             pictures, shown, entry.target, heads, language=language, accept=house.site.identity.accept, shelf=shelf,
+            states=self.desk.states(),
             may_see={model: not opposed and (model == "none" or caller.may("study", department=entry.department, model=model))
                      for model in models},
         )

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from models.manifest import Manifest
 from models.shelf import Shelf
 from service.identity import Environment
+from service.releases.state import State
 from service.reporting.study import TERMS, Acquisition, study_of, term
 from service.review.banners import Banner, banners_of
 from service.review.image.findings import Said, said_by
@@ -73,13 +74,13 @@ class StudyView:
 
 def study_view(
     pictures: Pictures, shown: Sequence[Shown], uid: str, heads: Sequence[Dataset], *, language: Language, accept: Environment,
-    shelf: Shelf | None, may_see: Mapping[str, bool],
+    shelf: Shelf | None, may_see: Mapping[str, bool], states: Mapping[str, State] | None = None,
 ) -> StudyView:
     """Say a study in one language. ``heads`` is the header of the first image of each case; ``may_see``: release → whether."""
     manifests = {name: model.manifest for name, model in shelf.models.items()} if shelf else {}
     study = study_of(uid, heads, [len(one.geometry.slices) for one in shown])
     cases = tuple(
-        _case(pictures, number_, one, made, language, manifests, shelf, may_see)
+        _case(pictures, number_, one, made, language, manifests, shelf, may_see, states)
         for number_, (one, made) in enumerate(zip(shown, study.cases, strict=True), start=1)
     )
     traits, ins = study.person.traits, study.person.ins(accept)
@@ -137,13 +138,13 @@ def sides_data(sides: Sides, language: Language) -> dict[str, dict[str, str]]:
 
 def _case(
     pictures: Pictures, number_: int, shown: Shown, made: Acquisition, language: Language, manifests: Mapping[str, Manifest],
-    shelf: Shelf | None, may_see: Mapping[str, bool],
+    shelf: Shelf | None, may_see: Mapping[str, bool], states: Mapping[str, State] | None,
 ) -> CaseView:
     title = _title(made, language)
     results = tuple(
         ResultView(
             number_, place, one.id, key_of(pictures.store, "result", one.id), said_by(one, manifests, language),
-            banners_of(shelf, one.model, language) if one.model != "none" else (), has_layers(one),
+            banners_of(shelf, one.model, language, states) if one.model != "none" else (), has_layers(one),
         )
         for place, one in enumerate(shown.held.results, start=1) if may_see.get(one.model, True)
     )

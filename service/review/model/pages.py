@@ -60,7 +60,7 @@ class ModelPages:
         """Show one release: what it is for and not for, how it did, and its card."""
         caller, language, shelf = caller_of(request), self.desk.language(request), self.house.scoring.shelf
         try:
-            model = shelf.get(request.path_params["model"])
+            model = shelf.known(request.path_params["model"])
         except KeyError:
             model = None
         if model is None or not caller.may("model", model=model.id):
@@ -71,8 +71,8 @@ class ModelPages:
         others = [one for one in shelf.models.values() if one.manifest.name == manifest.name]
         return self.desk.page(
             request, "model/show.html", title=in_words(language, manifest.title, manifest.title_fr), manifest=manifest,
-            agreement=agreement, serves=shelf.active[manifest.name] is model, task=say(language, TASKS[manifest.task]),
-            banners=banners_of(shelf, manifest.id, language), evaluation=evaluation,
+            agreement=agreement, serves=shelf.active.get(manifest.name) is model, task=say(language, TASKS[manifest.task]),
+            banners=banners_of(shelf, manifest.id, language, self.desk.states()), evaluation=evaluation,
             plots=plots_of(evaluation, language) if evaluation else (),
             forest=forest_of(evaluation, language) if evaluation else None,
             goals=[(one, *goal_words(one, language)) for one in evaluation.get("bars", ())],
@@ -90,7 +90,7 @@ def _brief(shelf: Shelf, model: Model, language: Language) -> dict[str, Any]:
         "id": manifest.id, "name": manifest.name, "version": manifest.version,
         "title": in_words(language, manifest.title, manifest.title_fr),
         "task": say(language, TASKS[manifest.task]), "kind": manifest.task, "purpose": manifest.intended_use.purpose,
-        "population": manifest.intended_use.population, "serves": shelf.active[manifest.name] is model,
+        "population": manifest.intended_use.population, "serves": shelf.active.get(manifest.name) is model,
         "figure": first[0] if first else None, "created": manifest.provenance.created,
     }
 

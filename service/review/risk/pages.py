@@ -17,6 +17,7 @@ from service.access.caller import Caller, caller_of
 from service.body import body_of
 from service.persons_keys import keys_of_fhir
 from service.problem import ProblemError
+from service.releases.barred import not_live
 from service.review.banners import banners_of
 from service.review.page import ReviewDesk
 from service.review.risk.alert import alert_view
@@ -62,6 +63,8 @@ class Risk:
         kept, caller = await self._kept(request)
         if await self.desk.look(self._opposed, kept):
             raise ProblemError("opposed", "Nothing is scored of this person: an opposition stands. Go on without the score.")
+        if kept.model in self.desk.house.scoring.shelf.barred:  # another score would be an answer of it
+            raise not_live()
         await body_of(request, self.desk.house.settings.upload_timeout_s)
         values = values_of(await request.form())
         shown = await self.desk.run(lambda shelf: hypothesis(kept, shelf, values))
@@ -100,7 +103,7 @@ class Risk:
             risk=kept, view=view, person=said.person(kept.patient, now.date()), trend=trend_curve(points, kept, view, zone),
             points=points, local=lambda seconds: datetime.fromtimestamp(seconds, UTC).astimezone(zone), alert=about,
             verdict=verdict, tried=tried, equation_gap=equation_gap(view),
-            banners=banners_of(house.scoring.shelf if house.scoring.ready else None, kept.model, language),
+            banners=banners_of(house.scoring.shelf if house.scoring.ready else None, kept.model, language, self.desk.states()),
         )
 
     def _opposed(self, kept: Kept) -> bool:

@@ -12,6 +12,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from models.dicom_pixels import text
+from service.age_bands import age_band
 from service.assessment import Assessment, TargetKind, from_json, reader_of
 from service.persons_keys import keys_of_dicom
 from service.review.page import ReviewDesk
@@ -23,7 +24,6 @@ from service.store.store import Store
 from service.store.verdicts import Judged, Line
 
 Json = dict[str, Any]
-AGE_BANDS = ((2, "0-1"), (18, "2-17"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (200, "80+"))
 MODEL_OF_ALL = "none"  # of a result that no model made
 
 
@@ -119,7 +119,7 @@ def counted_by(target: Target) -> Json:
         patient: Mapping[str, Any] = target.risk.patient if target.risk else {}
         sex = str(patient.get("sex") or patient.get("gender") or "")[:1].upper()
         age = _years(str(patient.get("birth_date") or patient.get("birthDate") or ""), target.risk.scored_at if target.risk else 0.0)
-    return {"sex": sex if sex in ("F", "M") else "", "age": _band(age), "department": target.department}
+    return {"sex": sex if sex in ("F", "M") else "", "age": age_band(age), "department": target.department}
 
 
 def _of_result(desk: ReviewDesk, judged: Judged) -> Target:
@@ -184,7 +184,3 @@ def _years(birth_date: str, at: float) -> float | None:
         return (datetime.fromtimestamp(at).date() - date.fromisoformat(birth_date[:10])).days / 365.25
     except ValueError:
         return None
-
-
-def _band(age: float | None) -> str:
-    return "" if age is None or age < 0 else next((name for limit, name in AGE_BANDS if age < limit), "")

@@ -166,7 +166,7 @@ class Worklist:
     def _title(self, release: str, language: Language) -> str:
         """Return what people call a release; its id when it is not on the shelf any more, or the shelf is not open yet."""
         try:
-            manifest = self.desk.house.scoring.shelf.get(release).manifest
+            manifest = self.desk.house.scoring.shelf.known(release).manifest
         except (KeyError, ProblemError):
             return release
         return in_words(language, manifest.title, manifest.title_fr)

@@ -69,7 +69,7 @@ class _Alone(CdsHooks):
 def cds_house(folder: Path, released: Path, *, site: str = "", **told: Any) -> Iterator[CdsHouse]:
     """Open a house over a folder of releases; ``site`` is the text of a site file."""
     path = folder / "site.toml"
-    path.write_text(site, encoding="utf-8")
+    path.write_text(site + ("" if "[commissioning]" in site else "\n[commissioning]\nrequired = false\n"), encoding="utf-8")
     settings = Settings(released=released, store=folder / "store", ehr=True, **told)
     scoring, metrics = Scoring(settings), Metrics()
     house = House(settings, read_site(path) if site else Site(), scoring, metrics)

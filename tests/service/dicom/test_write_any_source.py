@@ -76,7 +76,7 @@ def _raw(dataset: Dataset, changes: dict[str, Any]) -> bytes:
     return dicom_bytes(dataset)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ODD)
 @pytest.mark.filterwarnings("ignore")  # pydicom remarks on the values that are made odd here
 def test_no_header_makes_a_writer_fail(chest: Model, changes: dict[str, Any]) -> None:

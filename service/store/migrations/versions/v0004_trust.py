@@ -33,6 +33,17 @@ def upgrade() -> None:
         sa.Column("ran_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_golden_runs")),
     )
+    op.create_table("golden_studies",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("release", sa.String(length=96), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("target", sa.String(length=64), nullable=False),
+        sa.Column("added_by", sa.String(length=255), nullable=False),
+        sa.Column("added_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_golden_studies")),
+        sa.UniqueConstraint("kind", "target", name=op.f("uq_golden_studies_kind")),
+    )
+    op.create_index(op.f("ix_golden_studies_release"), "golden_studies", ["release"], unique=False)
     op.create_table("observations",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("release", sa.String(length=96), nullable=False),
@@ -56,6 +67,7 @@ def upgrade() -> None:
         sa.Column("entry_key", sa.String(length=32), nullable=False),
         sa.Column("release", sa.String(length=96), nullable=False),
         sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("why", sa.String(length=10), nullable=False),
         sa.Column("uncertainty", sa.Double(), nullable=False),
         sa.Column("distance", sa.Double(), nullable=False),
         sa.Column("picked_at", sa.Double(), nullable=False),
@@ -123,4 +135,18 @@ def upgrade() -> None:
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_watch_days")),
         sa.UniqueConstraint("release", "day", name=op.f("uq_watch_days_release")),
+    )
+    op.create_table("watch_states",
+        sa.Column("release", sa.String(length=96), nullable=False),
+        sa.Column("reference", sa.JSON(), nullable=False),
+        sa.Column("found", sa.JSON(), nullable=False),
+        sa.Column("looked_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("release", name=op.f("pk_watch_states")),
+    )
+    op.create_table("watch_turns",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("holder", sa.String(length=64), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.Column("done_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_watch_turns")),
     )

@@ -171,7 +171,7 @@ def test_a_refusal_is_shown_with_its_reason_and_no_figure(at: RiskHouse) -> None
 
 def test_a_release_that_is_gone_leaves_what_was_kept(at: RiskHouse, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = at.predict()
-    monkeypatch.setattr(at.house.scoring.shelf, "models", {})
+    monkeypatch.setattr(at.house.scoring.installed, "models", {})
     page = at.page(kept.key)
     assert page.status_code == 200
     assert "Heart rate, last" in page.text
