@@ -31,7 +31,7 @@ ALONE = {
     "babel": {"service/catalog.py"},
     "httpcore": {"service/outbound/"},
     "fhir": {"service/fhir/shapes.py"},
-    "reportlab": {"service/reporting/"},
+    "reportlab": {"service/reporting/", "training/commission/"},
     "pickle": set(),
     "joblib": set(),
 }
