@@ -16,6 +16,7 @@ from scipy import special, stats
 
 LEAST_EXPECTED = 5.0  # cases a bin must be expected to hold (Cochran 1954); bins that hold less join their neighbours
 EWMA_WEIGHT = 0.2
+SIGNIFICANT = 0.05
 Counts = NDArray[np.float64]
 
 
@@ -135,12 +136,16 @@ def binomial_cusum(hits: Sequence[float], totals: Sequence[float], expected: flo
 
 
 def dispersion_of(hits: Sequence[float], totals: Sequence[float]) -> float:
-    """Return how much more the steps vary than a binomial would: Pearson's chi-square by its freedom, at least 1."""
+    """Return how much more the steps vary than a binomial would: Pearson's chi-square by its freedom; 1 unless it is significant.
+
+    On few steps the quotient alone is mostly noise, and would deafen a chart for nothing.
+    """
     known = [(hit, n) for hit, n in zip(hits, totals, strict=True) if n > 0]
     share = sum(hit for hit, _ in known) / max(1.0, sum(n for _, n in known))
     if len(known) < 2 or not 0 < share < 1:
         return 1.0
-    return max(1.0, sum((hit - n * share) ** 2 / (n * share * (1 - share)) for hit, n in known) / (len(known) - 1))
+    square, freedom = sum((hit - n * share) ** 2 / (n * share * (1 - share)) for hit, n in known), len(known) - 1
+    return max(1.0, square / freedom) if special.chdtrc(freedom, square) < SIGNIFICANT else 1.0
 
 
 def laney_limits(hits: Sequence[float], totals: Sequence[float], centre: float, *, sigmas: float = 3.0) -> list[tuple[float, float]]:

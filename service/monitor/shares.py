@@ -23,6 +23,7 @@ ODDS = 2.0  # what a cumulative sum is tuned to: odds twice, or half, of what th
 ODDS_PEOPLE = 2.5  # the same for what people say
 FIRST_WEEKS, FIRST_RESULTS = 8, 400  # that make a site's own baseline of shares, in place of the reference's
 FIRST_VERDICTS = 100
+LEVEL, LEVEL_OUTPUT = 0.8, 0.95  # of the one-sided bound of a baseline
 FAR = 1e-6
 SHOWN_WEEKS = 4  # that a signal's share is told of
 Pairs = Sequence[tuple[int, int]]  # (hits, n), one a week
@@ -58,7 +59,8 @@ def _share(reference: Reference | None, weeks: Sequence[Week], running: Tally | 
     hits, n, used = base
     kind, stream = ("output_drift", f"output.{output}") if output else ("refusals", "refused")
     spread = _dispersion([pair_of(week.tally, output) for week in weeks[:used]])
-    low, high = bound_of(hits / spread, n / spread)  # results that resemble each other are worth fewer
+    # results that resemble each other are worth fewer; what comes in, and so what is positive, varies more than who is refused
+    low, high = bound_of(hits / spread, n / spread, level=LEVEL_OUTPUT if output else LEVEL)
     pairs = [pair_of(week.tally, output) for week in weeks[used:]]
     charts = ((high, ODDS), (low, 1 / ODDS)) if output else ((high, ODDS),)
     limit = cusum_limit(ARL_WEEKS * len(charts))
@@ -86,7 +88,7 @@ def people(weeks: Sequence[Week]) -> list[Signal]:
     found = []
     for kind, name, (hits, n, spread, rest) in judged:
         limit = cusum_limit(ARL_WEEKS) + log(max(1, len(judged)))
-        expected = bound_of(hits / spread, n / spread)[1]
+        expected = bound_of(hits / spread, n / spread, level=LEVEL)[1]
         at = cusum_at(rest, expected, ODDS_PEOPLE, spread, limit)
         if at > limit:
             signal = _signal(kind, name, hits / n, rest, limit, at)

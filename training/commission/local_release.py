@@ -73,7 +73,8 @@ def release_local(
         told = commissioning_of(found_here)
         write_evaluation(made / "evaluation.json", evaluation_of(found_here, resamples))
         write_reference(made / "reference.json", found_here.reference)
-        (made / "CARD.md").write_text(_card((folder / "CARD.md").read_text("utf-8"), old, manifest, told, found_here, site), "utf-8")
+        (made / "CARD.md").write_text(_card((folder / "CARD.md").read_text("utf-8"), old, found_here.manifest, told, found_here,
+                                            site), "utf-8")
         seal(made, manifest)
         check(made)
         found_here = replace(found_here, manifest=read_manifest(made), manifest_sha256=sha256_of(made / "manifest.json"))
@@ -240,8 +241,8 @@ def evaluation_of(found: Found, resamples: int) -> dict[str, Any]:
 
 def _card(text: str, old: Manifest, new: Manifest, told: Commissioning, found: Found, site: str) -> str:
     """Return the maker's card with the new name and description, and what was found here before everything else."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,  # noqa: S701
-                              lstrip_blocks=True, keep_trailing_newline=True)  # Markdown, not HTML
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,  # noqa: S701  Markdown
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters.update(number=count, label=label, figure=lambda one: shown(one, "en"))
     here = environment.get_template("here.md.j2").render(
         old=old.id, told=told, site=site, decided=DECIDED[told.decision], notes=found.notes, changes=_changes(old, new.outputs))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.commissioned import Gate
 from models.model import Model
 from training import binary_outcome, bootstrap
 from training.findings import bar
@@ -45,16 +44,6 @@ def evaluation_of(model: Model, main: Lesson, lessons: list[Lesson], report: Jso
         "refusals": [], "audits": {}, "references": _references(report["old"], main.both), "rejected": [],
         "unknown": ["what readers would have said without seeing the model's answer"], "history": history,
     }
-
-
-def differences_of(report: Json) -> list[tuple[str, str, Json]]:
-    """Return (output, figure, difference) of the sealed test, for tables."""
-    return [(name, figure, found) for name, told in report["outputs"].items() for figure, found in told["test"]["figures"].items()]
-
-
-def told_gates(report: Json) -> list[Gate]:
-    """Return the gate of a report again."""
-    return [Gate.model_validate(one) for one in report["gates"]]
 
 
 def _rows(lesson: Lesson, *, first: bool) -> list[Json]:

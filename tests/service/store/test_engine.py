@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from service.store import ehr_tables, review_tables, trust_tables  # noqa: F401  their tables join Base
+from service.store.engine import MIGRATIONS
 from service.store.errors import StoreError
 from service.store.store import Store
 from service.store.tables import Base, Series
@@ -24,6 +27,34 @@ def test_migrations_give_exactly_the_tables(database: str, tmp_path: Path) -> No
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert [] == compare_metadata(context, Base.metadata)
     store.close()
+
+
+def test_store_of_the_version_before_is_brought_up_and_people_log_in_again(database: str, tmp_path: Path) -> None:
+    store = store_for(tmp_path, database=database)
+    with store.session() as session:  # back to no tables, then as the version before left them
+        if database:
+            session.execute(text("DROP SCHEMA public CASCADE"))
+            session.execute(text("CREATE SCHEMA public"))
+        else:
+            session.execute(text("PRAGMA defer_foreign_keys = ON"))
+            for name in inspect(session.connection()).get_table_names():
+                session.execute(text(f'DROP TABLE "{name}"'))
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0003")
+        session.execute(text("INSERT INTO leftovers VALUES ('a')"))
+    store.close()
+    again = store_for(tmp_path, database=database)
+    with again.session() as session:
+        session.add(review_tables.LoginSession(id="a", subject="s", caller={}, csrf="c", created_at=1.0, login_at=1.0, seen_at=1.0,
+                                               expires_at=2.0, ended_at=None))
+    with again.engine.connect() as connection:
+        assert 1 == connection.scalar(text("SELECT count(*) FROM leftovers"))
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert [] == compare_metadata(context, Base.metadata)
+    again.close()
 
 
 def test_opening_again_keeps_what_is_there(store: Store, database: str, tmp_path: Path) -> None:

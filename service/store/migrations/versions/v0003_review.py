@@ -125,6 +125,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=255), nullable=False),
         sa.Column("caller", sa.JSON(), nullable=False),
         sa.Column("csrf", sa.String(length=64), nullable=False),
+        sa.Column("remembered", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("login_at", sa.Double(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),

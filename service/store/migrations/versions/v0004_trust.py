@@ -1,4 +1,4 @@
-"""The tables of trust over time."""
+"""The tables of trust over time; sessions remember nothing any more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Make them."""
+    if "remembered" in {one["name"] for one in sa.inspect(op.get_bind()).get_columns("sessions")}:
+        op.drop_column("sessions", "remembered")
     op.create_table("alarms",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("release", sa.String(length=96), nullable=False),
