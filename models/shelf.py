@@ -23,7 +23,7 @@ class Shelf:
 
     def __init__(self, folder: Path = RELEASED, options: SessionOptions = DEFAULT_OPTIONS) -> None:
         """Open all releases. Raises BrokenModel for the first that is not sound, or for a pin that points nowhere."""
-        self.folder = Path(folder)
+        self.folder, self.options = Path(folder), options
         self.models: dict[str, Model] = {}
         for release in release_folders(self.folder):
             model = Model(release, options)
@@ -38,10 +38,16 @@ class Shelf:
         got, by name or by id, and fits nothing; ``models`` and ``known`` still have it, for pages and for replay.
         """
         view = object.__new__(type(self))
-        view.folder, view.models, view.barred = self.folder, self.models, frozenset(barred) - set(live.values())
+        view.folder, view.options = self.folder, self.options
+        view.models, view.barred = self.models, frozenset(barred) - set(live.values())
         chosen = {**self.active, **{name: self.models[one] for name, one in live.items() if one in self.models}}
         view.active = {name: model for name, model in sorted(chosen.items()) if model.id not in view.barred}
         return view
+
+    def add(self, model: Model) -> None:
+        """Hold one more release, already open and checked. It takes no other's place by itself; views made before do not have it."""
+        self.models = dict(sorted([*self.models.items(), (model.id, model)]))  # others may be reading the one of before
+        self.active = {model.manifest.name: model, **self.active}
 
     def get(self, id_or_name: str) -> Model:
         """Return a release by id, or the active version by name. Raises KeyError when there is none, or it must not speak."""

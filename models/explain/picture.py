@@ -23,7 +23,7 @@ from PIL import Image
 
 from models.explain.additive import strongest
 from models.explain.cam import upsample
-from models.prediction import Contribution, Finding, Prediction, Refusal, Result
+from models.prediction import Contribution, Finding, Heatmap, Prediction, Refusal, Result
 from models.volume import Volume
 
 Language = Literal["en", "fr"]
@@ -54,7 +54,7 @@ def radiograph_png(source: Volume, result: Result, *, language: Language = "fr",
     """Draw the radiograph unmarked, and again under the heat map of every finding that has one."""
     if isinstance(result, Refusal):
         return refusal_png(result, source, language=language, dark=dark)
-    maps = result.explanation.heatmaps[:2]
+    maps = _clearest(result)
     source = _no_larger_than_shown(source)
     figure, panels = _figure(1 + max(1, len(maps)), language, lines=len(result.findings), dark=dark)
     if maps:
@@ -226,6 +226,13 @@ def _figure(
     figure.subplots_adjust(left=0.03, right=0.97, top=1 - 0.85 / height, bottom=(1.15 + LINE_INCH * (lines - 1)) / height,
                            wspace=0.12)
     return figure, list(axes)
+
+
+def _clearest(result: Prediction) -> list[Heatmap]:
+    """Return the maps of the two findings that lie furthest above their thresholds, in the order of the release."""
+    above = {one.name: one.value - (one.threshold or 0.0) for one in result.findings}
+    first = sorted(result.explanation.heatmaps, key=lambda one: -above.get(one.finding, 0.0))[:2]
+    return [one for one in result.explanation.heatmaps if any(one is each for each in first)]
 
 
 def _no_larger_than_shown(source: Volume) -> Volume:

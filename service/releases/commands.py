@@ -218,7 +218,7 @@ def _open(site: Path | None, store: Path | None, released: Path | None, *, name:
 def _print(*parts: Any) -> None:
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)  # what people wrote is text
     for part in parts:
         console.print(part)
 

@@ -19,12 +19,14 @@ RULES = Rules()
 
 @dataclass(frozen=True)
 class Judgement:
-    """A candidate before the gate. ``found`` is None where no live release stands beside it."""
+    """A candidate before the gate. ``found`` is None where no live release stands beside it; ``seen`` is the newest change of
+    what releases do that it rests on."""
 
     candidate: str
     live: str
     found: Comparison | None
     gates: tuple[Gate, ...]
+    seen: int
 
     @property
     def met(self) -> bool:
@@ -34,7 +36,7 @@ class Judgement:
 
 def judge(releases: Releases, name: str, rules: Rules = RULES, language: Language = "en") -> Judgement:
     """Judge the candidate of a name, or of an id where several are in shadow. Raises ReleaseError."""
-    states = releases.states()
+    seen, states = standings.newest(releases.store), releases.states()
     candidates = [one for one in states.values() if one.state == "shadow" and name in (one.name, one.release)]
     if len(candidates) != 1:
         raise ReleaseError("not_in_shadow" if not candidates else "several")
@@ -43,7 +45,7 @@ def judge(releases: Releases, name: str, rules: Rules = RULES, language: Languag
     found = compare(releases.store, candidate.release, live, since=candidate.since or 0.0) if live else None
     signed = signoffs.latest(releases.store, candidate.release, releases.installed[candidate.release].manifest_sha256)
     gates = gates_of(found, signed, standings.open_alarms(releases.store, candidate.release), rules, language)
-    return Judgement(candidate.release, live, found, gates)
+    return Judgement(candidate.release, live, found, gates, seen)
 
 
 def promote(releases: Releases, caller: Caller, judged: Judgement, *, against_advice: str = "") -> Standing:
@@ -51,4 +53,4 @@ def promote(releases: Releases, caller: Caller, judged: Judgement, *, against_ad
     if not judged.met and not against_advice.strip():
         raise ReleaseError("not_met")
     return releases.live(caller, judged.candidate, against_advice=against_advice, action="promote",
-                         detail=detail_of(judged.gates, judged.found))
+                         detail=detail_of(judged.gates, judged.found), seen=judged.seen)

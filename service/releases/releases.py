@@ -78,9 +78,12 @@ class Releases:
         return row
 
     def live(self, caller: Caller, release: str, *, against_advice: str = "", reason: str = "", action: str = "live",
-             detail: Json | None = None) -> Standing:
-        """Let a release speak here, in place of the one of its name that did. Raises ReleaseError."""
-        one, seen, states = self._one(release), standings.newest(self.store), self.states()
+             detail: Json | None = None, seen: int | None = None) -> Standing:
+        """Let a release speak here, in place of the one of its name that did. Raises ReleaseError.
+
+        ``seen``: the newest change that whoever decides knew of; None for now.
+        """
+        one, seen, states = self._one(release), standings.newest(self.store) if seen is None else seen, self.states()
         if states[release].state == "live" and not states[release].implied:
             raise ReleaseError("already")
         signed = signoffs.latest(self.store, release, one.manifest_sha256)
@@ -141,7 +144,11 @@ class Releases:
         if before:
             replaced = {"action": "replaced", "by": one.id}
             rows.insert(0, self._new(caller, self.installed[before], "off", now, reason="", detail=replaced))
-        return self._change(caller, seen, rows)
+        with _told(), self.store.session() as session:
+            written = self._write(session, caller, seen, rows)[-1]
+            if signoffs.newest_of(session, one.id, one.manifest_sha256) != written.signoff:
+                raise StandingConflict  # somebody signed or declined while this was being decided
+            return written
 
     def _change(self, caller: Caller, seen: int, changes: Sequence[NewStanding]) -> Standing:
         with _told(), self.store.session() as session:

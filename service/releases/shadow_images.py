@@ -30,6 +30,8 @@ log = logging.getLogger("diaphane")
 SHARE = 4  # shadows take no more than one part in so many of the time a worker has left over
 LOOK_S = 1.0  # after nothing was due
 AGAIN_S = 30.0  # after something went wrong here
+CRASHES, CRASHES_S = 3, 3600.0  # so many processes lost within an hour, and this one leaves the candidate alone until it is over
+UNDER_WAY_S = 60.0  # a case that others began so lately may still end
 
 
 class ImageShadow:
@@ -40,6 +42,7 @@ class ImageShadow:
         self._candidates = candidates
         self._rest_until = 0.0
         self._looked: dict[tuple[str, float], int] = {}  # candidate and since when → the last result that was looked at
+        self._left_until: dict[str, float] = {}  # candidate → until when it is left alone; known of each from its first case on
 
     def step(self) -> bool:
         """Score one case with one candidate. False when there is none, or it is time to rest. It raises nothing."""
@@ -60,6 +63,8 @@ class ImageShadow:
         for candidate in self._candidates():
             if candidate.model.manifest.task in ("risk", "department"):
                 continue
+            if time.monotonic() < self._left_alone(candidate):
+                continue
             looked = candidate.model.id, candidate.since
             due = shadows.next_images(self.store, candidate.model.id, beside=candidate.beside, since=candidate.since,
                                       after=self._looked.get(looked, 0))
@@ -68,6 +73,17 @@ class ImageShadow:
                 self._score(candidate, due)
                 return True
         return False
+
+    def _left_alone(self, candidate: Candidate) -> float:
+        """Return until when a candidate is left alone: one that kills the workers it runs in must not keep them from live work."""
+        release, now = candidate.model.id, time.time()
+        if release not in self._left_until:  # whoever crashed began anew: asking once a process is enough
+            lost = shadows.crashes(self.store, release, since=now - CRASHES_S, before=now - UNDER_WAY_S)
+            self._left_until[release] = time.monotonic() + CRASHES_S if lost >= CRASHES else 0.0
+            if lost >= CRASHES:
+                log.error("ALARM shadow: %s took its worker with it %d times within an hour; it is left alone for an hour. Switch it "
+                          "off: python -m service release off", release, lost)
+        return self._left_until[release]
 
     def _score(self, candidate: Candidate, due: DueImages) -> None:
         first = pydicom.dcmread(io.BytesIO(self.store.objects.get(due.images[0])), stop_before_pixels=True)

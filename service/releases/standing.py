@@ -13,6 +13,7 @@ import time
 from models.model import Model
 from models.shelf import Shelf
 from service.logs import where
+from service.releases.latecomers import Latecomers
 from service.releases.shadow import Candidate
 from service.releases.state import State, installed_of, states_of
 from service.site import Site
@@ -37,6 +38,7 @@ class Standings:
         self._base: Shelf | None = None
         self._known: tuple[Shelf, dict[str, State]] | None = None  # of the base; replaced as a whole
         self._said: set[str] = set()
+        self.latecomers = Latecomers()
 
     def view(self, shelf: Shelf) -> Shelf:
         """Return the shelf as it serves now: the same releases, open once, of which only the live ones are active."""
@@ -101,6 +103,7 @@ class Standings:
     def _decide(self, base: Shelf) -> tuple[Shelf, dict[str, State]]:
         states = states_of(installed_of(base), {name: one.id for name, one in base.active.items()}, self._decided,
                            required=self._required)
+        self.latecomers.look(base, self._decided)
         live = {one.name: one.release for one in states.values() if one.state == "live"}
         self._known = known = base.serving(live, {one.release for one in states.values() if one.barred}), states
         for one in states.values():

@@ -106,6 +106,14 @@ def settle(store: Store, release: str, kind: Kind, target: str, *, status: str, 
                         execution_options=_UNSYNCHRONISED)
 
 
+def crashes(store: Store, release: str, *, since: float, before: float) -> int:
+    """Count the cases that a shadow began in some time and never ended: each took its process with it."""
+    wanted = select(func.count()).select_from(ShadowResult).where(
+        ShadowResult.release == release, ShadowResult.reason == CRASHED, ShadowResult.scored_at >= since, ShadowResult.scored_at < before)
+    with store.reading() as session:
+        return session.scalar(wanted) or 0
+
+
 def pairs(store: Store, release: str, live: str, *, since: float = 0.0) -> list[Pair]:
     """Return every case that a shadow and one live release have both seen, with what professionals said of it."""
     mine = (ShadowResult.release == release, ShadowResult.live == live, ShadowResult.scored_at >= since)

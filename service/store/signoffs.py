@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.store.engine import lock
@@ -50,6 +50,12 @@ def of_release(store: Store, release: str) -> list[Signoff]:
 def latest(store: Store, release: str, manifest_sha256: str) -> Signoff | None:
     """Return the last word on exactly this release folder."""
     return next((one for one in of_release(store, release) if one.manifest_sha256 == manifest_sha256), None)
+
+
+def newest_of(session: Session, release: str, manifest_sha256: str) -> int | None:
+    """Return the number of the last word on exactly this release folder, inside the caller's transaction."""
+    mine = Signoff.release == release, Signoff.manifest_sha256 == manifest_sha256
+    return session.scalar(select(func.max(Signoff.id)).where(*mine))
 
 
 def by_ids(store: Store, ids: set[int]) -> dict[int, Signoff]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from models.explain import picture
 from models.explain.picture import WORDS, draw, radiograph_png, risk_png, slices_png
 from models.model import Model
-from models.prediction import Reason
+from models.prediction import Prediction, Reason
 from models.read_dicom import read_dicom
 from models.volume import Volume
 from tests.make import dicom_bytes, icu_record, mr_series, radiograph_dataset, radiograph_pixels, tiny_release
@@ -160,3 +161,15 @@ def test_a_large_radiograph_is_drawn_small_with_its_proportions_and_its_map(mode
         drawn.append(pixels(draw(models["image_classification"].predict(source), source, language="en")))
     assert drawn[0].shape == drawn[1].shape
     assert abs(coloured(drawn[0]) - coloured(drawn[1])) < 0.2 * coloured(drawn[0])
+
+
+def test_of_many_maps_the_two_furthest_above_their_thresholds_are_drawn(models: dict[str, Model]) -> None:
+    model = models["image_classification"]
+    found = model.predict(read_dicom([dicom_bytes(radiograph_dataset(radiograph_pixels(pneumonia=True)))]))
+    assert isinstance(found, Prediction)
+    one, heat = found.findings[0], found.explanation.heatmaps[0]
+    many = replace(
+        found, findings=tuple(replace(one, name=name, value=value, threshold=0.5) for name, value in zip("abc", (0.55, 0.9, 0.7), strict=True)),
+        explanation=replace(found.explanation, heatmaps=tuple(replace(heat, finding=name) for name in "abc")),
+    )
+    assert ["b", "c"] == [each.finding for each in picture._clearest(many)]
