@@ -65,6 +65,8 @@ def fit(
     chosen = _recipe(name)
     folder = out or RUNS / (f"{name}-quick" if quick else name)
     torch.set_num_threads(threads or os.cpu_count() or 1)
+    if chosen.task in ("dose", "department") and not is_first():
+        return  # fitted in seconds by one of the processes
     network = TASKS[chosen.task].manifest in ("image_classification", "volume_segmentation")
     checkpoint = TASKS[chosen.task].fit(chosen, folder, _data(data), quick=quick, **({"track": track} if network else {}))
     if is_first():

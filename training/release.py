@@ -16,8 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from models.check import check
+from models.errors import UnusableInput
 from models.manifest import Manifest, read_manifest, sha256_of, write_manifest
 from models.model import Model
+from models.reference import write_reference
 from training.build import Fields
 from training.card import write_card
 from training.evaluate import evaluate, plain, write_evaluation
@@ -25,6 +27,7 @@ from training.prediction_sets import Aim, for_manifest
 from training.proof import proof_of, refuse
 from training.provenance import provenance
 from training.recipe import Recipe
+from training.reference import make_reference
 from training.split_scores import scores_of
 from training.tasks import TASKS
 
@@ -58,11 +61,26 @@ def release(recipe: Recipe, checkpoint: Path, root: Path, shelf: Path, *, report
             report.parent.mkdir(parents=True, exist_ok=True)
             write_evaluation(report.with_name("fairness.json"), proof)
         refuse(proof)
+        with_reference(folder, root)
         assess(folder, root, recipe=recipe, report=report, proof=proof)
         shelf.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder, target)
     console.print(f"released {target}")
     return target
+
+
+def with_reference(folder: Path, root: Path) -> bool:
+    """Put reference.json into a folder and seal it again: what drift is measured against until the site has commissioned it.
+
+    False where a release has no inputs of its own to watch.
+    """
+    try:
+        made = make_reference(Model(folder), root)
+    except UnusableInput:
+        return False
+    write_reference(folder / "reference.json", made)
+    seal(folder, read_manifest(folder))
+    return True
 
 
 def assess(

@@ -108,8 +108,9 @@ def settle(store: Store, release: str, kind: Kind, target: str, *, status: str, 
 
 def crashes(store: Store, release: str, *, since: float, before: float) -> int:
     """Count the cases that a shadow began in some time and never ended: each took its process with it."""
+    lost = (ShadowResult.release == release, ShadowResult.reason == CRASHED)
     wanted = select(func.count()).select_from(ShadowResult).where(
-        ShadowResult.release == release, ShadowResult.reason == CRASHED, ShadowResult.scored_at >= since, ShadowResult.scored_at < before)
+        *lost, ShadowResult.scored_at >= since, ShadowResult.scored_at < before)
     with store.reading() as session:
         return session.scalar(wanted) or 0
 

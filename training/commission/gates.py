@@ -188,18 +188,19 @@ def _truth(found: Found, language: Language) -> Judged:
 
 
 def _cases(found: Found, output: Output, language: Language) -> Judged:
+    """Count persons, not cases: a hundred images of ten children are ten children."""
     rule, scored = found.rule.cases, found.outcomes[output.name].scored()
-    met = scored.positives >= rule.positives and scored.negatives >= rule.negatives
+    ill, well = (len(set(scored.persons[(scored.y > 0.5) == there].tolist())) for there in (True, False))
+    met = ill >= rule.positives and well >= rule.negatives
+    told: dict[str, str | int] = {"output": _label(output, language), "positives": ill, "negatives": well, "least": rule.positives,
+                                  "most": rule.negatives}
     why = "" if met or not scored.n else say(
-        language, "Too few cases to tell for {output}: {positives} with and {negatives} without it were scored; it takes {least} "
-                  "and {most}.",
-        output=_label(output, language), positives=scored.positives, negatives=scored.negatives, least=rule.positives,
-        most=rule.negatives)
-    gate = Gate(name=f"cases {output.name}", required=say(language, "{output}: at least {least} cases with and {most} without it, "
-                                                                    "scored",
-                                                          output=_label(output, language), least=rule.positives, most=rule.negatives),
-                seen=say(language, "{positives} with, {negatives} without", positives=scored.positives, negatives=scored.negatives),
-                met=met, why=why)
+        language, "Too few people to tell for {output}: {positives} with and {negatives} without it were scored; it takes {least} "
+                  "and {most}.", **told)
+    gate = Gate(name=f"cases {output.name}", met=met, why=why, seen=say(
+        language, "{positives} with, {negatives} without", positives=ill, negatives=well), required=say(
+        language, "{output}: at least {least} people with and {most} without it, scored", output=told["output"],
+        least=rule.positives, most=rule.negatives))
     return Judged(gate, _follows(met, rule.unmet, rule.unknown), 7)
 
 
@@ -222,24 +223,30 @@ def _ranking(found: Found, output: Output, language: Language) -> Judged:
 
 
 def _sensitivity(found: Found, output: Output, language: Language) -> Judged | None:
+    """Judge the release as it would be signed, at its own threshold. What the proposed one reaches mends it only in a new release."""
     rule, tuned = found.rule.threshold, found.tuned.get(output.name)
     if rule.least <= 0 or output.threshold is None or output.shown_only_if is not None:
         return None
-    proposed = tuned is not None and tuned.value is not None
-    one = figures.named(tuned.checked, "sensitivity") if proposed and tuned else figures.named(
-        found.figures, "sensitivity", output.name)
-    met = _at_least(one, rule.least)
-    if met and proposed and tuned and tuned.kept is False:
-        met = None
-    where = say(language, "at the proposed threshold, on the check half") if proposed else say(language, "at the release's own "
-        "threshold")
-    told = {"output": _label(output, language), "seen": span(language, one), "least": percent(language, rule.least), "where": where}
-    why = "" if met or one is None or one.value is None else say(
-        language, "{output}: sensitivity {where} is {seen}; the lower end of its interval must reach {least}.", **told)
-    gate = Gate(name=f"sensitivity {output.name}", seen=f"{told['seen']}, {where}",
+    own = figures.named(found.figures, "sensitivity", output.name)
+    mended = None
+    if tuned is not None and tuned.value is not None:
+        mended = figures.named(tuned.checked, "sensitivity")
+    met, mends = _at_least(own, rule.least), _at_least(mended, rule.least) is True and tuned is not None and tuned.kept is not False
+    told = {"output": _label(output, language), "seen": span(language, own), "least": percent(language, rule.least),
+            "where": say(language, "at the release's own threshold"), "mended": span(language, mended)}
+    seen, why, follows = f"{told['seen']}, {told['where']}", "", _follows(met, rule.unmet, rule.unknown)
+    if mended is not None:
+        seen += f"; {told['mended']}, {say(language, 'at the proposed threshold, on the check half')}"
+    if own is not None and own.value is not None and not met:
+        why = say(language, "{output}: sensitivity {where} is {seen}; the lower end of its interval must reach {least}.", **told)
+        if mends:
+            why += " " + say(language, "At the proposed threshold it does ({mended}): go live with that, not with the release as it is.",
+                             mended=told["mended"])
+            follows = "condition"
+    gate = Gate(name=f"sensitivity {output.name}", seen=seen,
                 required=say(language, "{output}: sensitivity at least {least}, lower end of the interval", output=told["output"],
                              least=told["least"]), met=met, why=why)
-    return Judged(gate, _follows(met, rule.unmet, rule.unknown), 6)
+    return Judged(gate, follows, 6)
 
 
 def _calibration(found: Found, output: Output, language: Language) -> Judged | None:
@@ -298,9 +305,10 @@ def _subgroups(found: Found, output: Output, language: Language) -> Judged | Non
         why = say(language, "{output}: every subgroup is too small to tell whether it does worse for some.", output=_label(output,
             language))
     gate = Gate(
-        name=f"subgroups {output.name}", required=say(language, "{output}: no group behind the others by more than the tolerance, "
-                                                                "whole interval", output=_label(output, language)),
-        seen=say(language, "{beyond} beyond, of {judged} compared; {few} too few to say", beyond=len(too_far), judged=len(told),
+        name=f"subgroups {output.name}", required=say(
+            language, "{output}: no group shown to lie behind the others by more than the tolerance", output=_label(output, language)),
+        seen=say(language, "{beyond} shown to be beyond, {open} perhaps, of {judged} compared; {few} too few to say",
+                 beyond=len(too_far), open=sum(one.verdict == "undecided" for one in told), judged=len(told),
                  few=len(mine) - len(told)), met=met, why=why)
     return Judged(gate, _follows(met, rule.unmet, rule.unknown), 8)
 

@@ -43,6 +43,7 @@ class Evidence:
     groups: dict[tuple[str, str], Compared]
     here: tuple[float, float, float] | None  # AUROC of the old release on all verdicts, with its interval
     stated: float | None
+    tuned: tuple[int, int] | None = None  # a fine-tuned network: verdicts it and its head learnt from, of the rarer kind
     threshold: float | None = None  # of the output; without one nothing is called, and nothing missed
 
 
@@ -59,11 +60,11 @@ def passed(gates: tuple[Gate, ...]) -> bool:
 
 def _of_verdicts(evidence: Evidence, bars: Bars) -> tuple[Gate, ...]:
     learnt, test, noise = evidence.learnt, evidence.test, evidence.noise
-    few = min(learnt.events, learnt.n - learnt.events)
+    n, few = evidence.tuned or (learnt.n, min(learnt.events, learnt.n - learnt.events))
     few_tested = min(test.events, test.n - test.events)
     found = [
         Gate(name="verdicts to learn from", required=f"at least {bars.learnt}, {bars.learnt_each} of either kind",
-             seen=f"{learnt.n}, {few} of the rarer kind", met=learnt.n >= bars.learnt and few >= bars.learnt_each,
+             seen=f"{n}, {few} of the rarer kind", met=n >= bars.learnt and few >= bars.learnt_each,
              why="Fewer would move the model by chance. Judge what the queue offers (python -m service learn queue)."),
         Gate(name="sealed local test", required=f"at least {bars.tested} cases, {bars.tested_each} of either kind",
              seen=f"{test.n}, {few_tested} of the rarer kind", met=test.n >= bars.tested and few_tested >= bars.tested_each,
@@ -90,8 +91,10 @@ def _of_change(evidence: Evidence, bars: Bars) -> tuple[Gate, ...]:
     worse = [f"{by} {group}" for (by, group), one in evidence.groups.items() if _loses(one.figures, bars.subgroup)]
     gained = [part for part, figures in (("sealed test", test), ("cross-fitted", learnt)) if _gains(figures)]
     return (
-        Gate(name="something was learnt", required="a fit that differs from the release", seen=evidence.fit.choice.told,
-             met=evidence.fit.choice.shape != AS_IT_IS, why="Cross-validation kept the release as it is: the verdicts confirm it."),
+        Gate(name="something was learnt", required="a fit that differs from the release",
+             seen=f"{'fine-tuned network; head: ' if evidence.tuned else ''}{evidence.fit.choice.told}",
+             met=bool(evidence.tuned) or evidence.fit.choice.shape != AS_IT_IS,
+             why="Cross-validation kept the release as it is: the verdicts confirm it."),
         Gate(name="ranking on the sealed test", required=f"change of AUROC above {-bars.margin:.3f} at the lower end of its interval",
              seen=_told(test.get("auroc")), met=_at_least(test.get("auroc"), -bars.margin)),
         Gate(name="log loss on the sealed test", required="not above the old one", seen=_told(loss),

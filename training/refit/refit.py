@@ -81,7 +81,7 @@ def refit(folder: Path, verdicts_folder: Path, out: Path, shelf: Path, *, base: 
     lessons = [main, *(one if base is not None or is_gain(one) else left_alone(one) for one in others)]
     here = _auroc(on_all(main.of, before))
     evidence = Evidence(main.fit, main.noise, main.learnt, main.test, main.groups, here, stated_auroc(folder),
-                        main.of.output.threshold)
+                        _tuned_on(main, before) if base else None, main.of.output.threshold)
     gates = judge(evidence, bars)
     report = _report(old.id, new, verdicts, before, lessons, gates, here)
     evaluation = evaluation_of(model, main, lessons, report, [*history_of(folder), report])
@@ -137,6 +137,12 @@ def _both(one: Scored, other: Scored) -> tuple[Scored, Scored]:
 def _some(scored: Scored, places: list[int]) -> Scored:
     rows = tuple(scored.rows[i] for i in places)
     return Scored(rows, scored.columns[places], scored.logits[places], scored.refused, scored.unreadable)
+
+
+def _tuned_on(main: Lesson, scored: Scored) -> tuple[int, int]:
+    """Return how many verdicts on the first output a fine-tuned network and its head learnt from, and of the rarer kind."""
+    told = [row.truths[main.of.output.name] for row in scored.rows if row.split != "test" and main.of.output.name in row.truths]
+    return len(told), int(min(sum(told), len(told) - sum(told)))
 
 
 def _auroc(both: Both) -> tuple[float, float, float] | None:

@@ -168,8 +168,9 @@ def test_of_many_maps_the_two_furthest_above_their_thresholds_are_drawn(models: 
     found = model.predict(read_dicom([dicom_bytes(radiograph_dataset(radiograph_pixels(pneumonia=True)))]))
     assert isinstance(found, Prediction)
     one, heat = found.findings[0], found.explanation.heatmaps[0]
+    values = {"a": 0.55, "b": 0.9, "c": 0.7}
     many = replace(
-        found, findings=tuple(replace(one, name=name, value=value, threshold=0.5) for name, value in zip("abc", (0.55, 0.9, 0.7), strict=True)),
+        found, findings=tuple(replace(one, name=name, value=value, threshold=0.5) for name, value in values.items()),
         explanation=replace(found.explanation, heatmaps=tuple(replace(heat, finding=name) for name in "abc")),
     )
     assert ["b", "c"] == [each.finding for each in picture._clearest(many)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.releases.errors import ReleaseError
-from service.store import standings
+from service.releases.promote import judge, promote
+from service.releases.releases import Releases
+from service.store import signoffs, standings
 from service.store.audit_search import Query, search
+from service.store.signoffs import NewSignoff
 from service.store.standings import StandingConflict
 from tests.make import tiny_release
 from tests.make_commissioning import commissioning_of
@@ -129,6 +133,32 @@ def test_two_changes_at_once_are_one_change_and_one_conflict(free: Bench) -> Non
     with pytest.raises(StandingConflict), free.store.session() as session:
         standings.change(session, [new], seen=0)
     assert len(standings.history(free.store)) == 1
+
+
+def test_a_no_that_is_said_while_it_goes_live_keeps_it_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.sign(NEW)
+    releases, write = bench.releases, Releases._write
+
+    def meanwhile(*told: Any, **more: Any) -> Any:
+        monkeypatch.setattr(Releases, "_write", write)
+        declined = dict(vars(signoffs.of_release(bench.store, NEW)[0]), decision="declined")
+        signoffs.add(told[1], NewSignoff(**{one.name: declined[one.name] for one in fields(NewSignoff)}))
+        return write(*told, **more)
+
+    monkeypatch.setattr(Releases, "_write", meanwhile)
+    with pytest.raises(ReleaseError, match="Somebody else"):
+        releases.live(STEWARD, NEW)
+    assert bench.does()[NEW] == "unsigned"
+
+
+def test_a_promotion_rests_on_what_served_when_it_was_judged(free: Bench) -> None:
+    free.releases.live(STEWARD, OLD)
+    free.releases.shadow(STEWARD, NEW)
+    judged = judge(free.releases, "tiny_chest")
+    free.releases.off(STEWARD, OLD)  # what it was compared with was switched off meanwhile
+    with pytest.raises(ReleaseError, match="Somebody else"):
+        promote(free.releases, STEWARD, judged, against_advice="Tested.")
+    assert free.does() == {OLD: "off", NEW: "shadow"}
 
 
 def test_every_sign_off_and_change_is_in_the_audit_with_who_did_it(bench: Bench) -> None:

@@ -128,6 +128,21 @@ def test_a_shadow_that_takes_its_process_with_it_has_failed_and_is_not_tried_aga
     assert (pair.status, pair.reason) == ("failed", shadows.CRASHED)
 
 
+def test_a_candidate_that_kills_worker_after_worker_is_left_alone(
+        free: Bench, worker: Worker, shelf: Shelf, decoder: Decoder, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(shadow_images, "UNDER_WAY_S", 0.0)
+    arrive(free.store, *(radiograph(number) for number in range(1, 5)))
+    until_idle(worker)
+    for number in (1001, 1002, 1003):  # begun, and never ended
+        shadows.claim(free.store, NEW, "result", str(number), live=OLD, live_said={}, now=time.time())
+    arrive(free.store, radiograph(9))
+    again = Worker(free.store, shelf, free.site, free.settings, "two", decoder=decoder)
+    until_idle(again)
+    assert shadows.counts(free.store, NEW) == {"scored": 4, "failed": 3}
+    assert caplog.text.count("ALARM shadow") == 1
+
+
 def test_whoever_opposes_being_scored_is_not_scored_in_shadow_either(free: Bench, worker: Worker) -> None:
     arrive(free.store, radiograph())
     assert worker.step()

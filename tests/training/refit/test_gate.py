@@ -25,7 +25,7 @@ def both(n: int = 120, *, gain: float = 1.0, shift: float = -2.0, seed: int = 0,
 
 def evidence(**changes: object) -> Evidence:
     names = {"sex": np.array(["F", "M"] * 60)}
-    good = Evidence(GOOD, 0.0, compare(both(seed=1)), compare(both()), subgroups(both(), names), (0.9, 0.85, 0.95), 0.92, 0.5)
+    good = Evidence(GOOD, 0.0, compare(both(seed=1)), compare(both()), subgroups(both(), names), (0.9, 0.85, 0.95), 0.92, None, 0.5)
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
@@ -71,6 +71,12 @@ def test_what_was_not_measured_is_not_met() -> None:
     none = compare(Both(*(np.zeros(0),) * 3, np.zeros(0, dtype=np.str_), (0.5, 0.5)))
     assert {"ranking on the sealed test", "log loss on the sealed test", "calibration on the sealed test",
             "sensitivity on the sealed test"} <= missed(evidence(test=none))
+
+
+def test_a_fine_tuned_network_counts_what_it_learnt_from_and_needs_no_new_head() -> None:
+    alone = evidence(fit=Anchored(0.0, 1.0, np.zeros(3), Choice(AS_IT_IS)), learnt=compare(both(60, seed=1)))
+    assert {"verdicts to learn from", "something was learnt"} <= missed(alone)
+    assert set() == missed(replace(alone, tuned=(240, 90)))
 
 
 def test_a_model_without_a_stated_figure_is_judged_by_the_rest() -> None:
