@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import UnusableInput
 from models.reference import Reference
@@ -99,6 +99,13 @@ class Commissioning(_Part):
     decision: Decision
     reasons: tuple[str, ...]  # why, the weightiest first
     reference: Reference | None = None  # what this site's input and output looked like: what is watched from now on
+
+    @model_validator(mode="after")
+    def _go_is_earned(self) -> Self:
+        """A file that says go beside a requirement that is not met was changed by hand."""
+        if self.decision == "go" and any(one.met is False for one in self.gates):
+            raise ValueError("decision must not be go where a requirement is not met")
+        return self
 
 
 def read_commissioning(path: Path) -> Commissioning:

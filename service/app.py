@@ -17,6 +17,7 @@ from service.guard import Guard
 from service.metrics import Metrics
 from service.scoring import Scoring
 from service.settings import read_settings
+from service.trust import Trust
 from service.web import Web
 
 SETTINGS = read_settings()
@@ -25,8 +26,6 @@ SCORING = Scoring(SETTINGS)
 DICOMWEB = None
 if SETTINGS.dicomweb:  # else the store and its libraries are not even imported
     from service.dicom.routes import DicomWeb
-    from service.releases.standing import Standings
-    from service.site import read_site
 
     DICOMWEB = DicomWeb(SETTINGS)
 EHR = None
@@ -34,6 +33,7 @@ if SETTINGS.ehr:
     from service.ehr import Ehr
 
     EHR = Ehr(SETTINGS, SCORING, METRICS)
+TRUST = Trust(SETTINGS, SCORING, DICOMWEB)
 WEB = Web(SETTINGS, SCORING, METRICS, DICOMWEB, EHR).app()
 # Our own limits answer first, as problem+json; this one only ends what hangs. A study, a population as NDJSON and what was
 # made of it may take an hour on their way.
@@ -59,13 +59,14 @@ class Diaphane:
         for room in (DICOMWEB, EHR):
             if room:
                 room.open()
-        if DICOMWEB and not EHR:  # else the house does it
-            SCORING.view = Standings(DICOMWEB.store, read_site(SETTINGS.site)).view
+        if not EHR:  # else the house does it
+            TRUST.open()
         SCORING.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def end(self) -> None:
         """Let running work finish."""
+        TRUST.close()
         for room in (EHR, DICOMWEB):
             if room:
                 room.close()

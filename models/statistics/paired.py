@@ -76,19 +76,22 @@ def mcnemar(first_only: int, second_only: int, n: int) -> Discordant:
     return Discordant(first_only, second_only, n, float(p))
 
 
-def proportions(first: ArrayLike, second: ArrayLike) -> Difference:
+def proportions(first: ArrayLike, second: ArrayLike, persons: Sequence[str] | None = None) -> Difference:
     """Compare two shares of the same cases, given case by case as booleans.
 
-    The interval is the adjusted Wald of Bonett and Price (2012), https://doi.org/10.3102/1076998611411915; p is ``mcnemar``.
+    The interval is the adjusted Wald of Bonett and Price (2012), https://doi.org/10.3102/1076998611411915; p is ``mcnemar``. With
+    ``persons``, of whom some have several cases, the interval widens by the design effect of the discordant cases, and p is no less
+    than that of the test by persons (Durkalski et al. 2003, https://doi.org/10.1002/sim.1438): neither ever becomes narrower.
     """
     one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     n = _same(one, other)
     only_one, only_other = int(np.sum(one & ~other)), int(np.sum(~one & other))
     test = mcnemar(only_one, only_other, n)
+    widened, p = _of_persons(other.astype(np.float64) - one, persons)
     a, b = (only_other + 1) / (n + 2), (only_one + 1) / (n + 2)
-    reach = Z_95 * sqrt((a + b - (a - b) ** 2) / (n + 2))
+    reach = Z_95 * sqrt(widened * (a + b - (a - b) ** 2) / (n + 2))
     return Difference(float(one.mean()), float(other.mean()), test.difference, max(-1.0, a - b - reach), min(1.0, a - b + reach),
-                      test.p, n)
+                      max(test.p, p), n)
 
 
 def aurocs(truth: ArrayLike, first: ArrayLike, second: ArrayLike, persons: Sequence[str] | None = None) -> Difference:
@@ -178,6 +181,19 @@ def _covariance(areas: Floats, with_it: Floats, without: Floats, whose_with: Pla
     found: Floats = (has_one / (has_one - 1) * (one @ one.T) / m**2 + has_other / (has_other - 1) * (other @ other.T) / n**2
                      + everybody / (everybody - 1) * (cross + cross.T) / (m * n))
     return found
+
+
+def _of_persons(change: Floats, persons: Sequence[str] | None) -> tuple[float, float]:
+    """Return by how much the variance of a mean change grows as cases of one person change alike, at least 1; and p by persons."""
+    if persons is None:
+        return 1.0, 0.0
+    _, whose = np.unique(np.asarray(persons).astype(str), return_inverse=True)
+    sums, many = np.bincount(whose, weights=change), len(change) / (int(whose.max()) + 1)
+    alike, single = float((sums**2).sum()), float((change**2).sum())
+    if not single:  # nothing is discordant and nothing says how alike they are: as many cases as persons
+        return many, 0.0
+    p = float(2 * stats.norm.sf(abs(float(sums.sum())) / sqrt(alike))) if many > 1 and alike else 0.0
+    return max(1.0, alike / single), p
 
 
 def _same(one: NDArray[np.generic], other: NDArray[np.generic]) -> int:

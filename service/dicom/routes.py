@@ -17,6 +17,7 @@ from service.dicom.steps import is_uid
 from service.dicom.stow import Stow, root_of
 from service.dicom.ups import Refused, Ups, body_of
 from service.dicom.wado import Wado, in_thread
+from service.monitor import measured
 from service.problem import ProblemError
 from service.settings import Settings
 from service.store.inbox import Inbox
@@ -72,8 +73,8 @@ class DicomWeb:
         return self._store
 
     def queues(self) -> bytes:
-        """Give the lengths of the queues for /metrics."""
-        return queues.text(counts(self.store))
+        """Give the lengths of the queues and what the monitor last found for /metrics."""
+        return queues.text(counts(self.store)) + measured.text(self.store)
 
     def routes(self) -> list[BaseRoute]:
         """List the addresses."""

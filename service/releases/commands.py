@@ -26,12 +26,12 @@ app = typer.Typer(no_args_is_help=True, help=(
     "Which release speaks here. A release is commissioned (python -m training commission), signed for by a named person, and then "
     "put live; a candidate is first put in shadow, where it scores what comes and nobody sees it, compared, and promoted. One "
     "release of a name is live. Every change is audited and holds within two seconds, without a restart."))
-Release = Annotated[str, typer.Argument(help="Id of a release: its name and version, such as chest_xray_pneumonia-1.1.0.")]
+Release = Annotated[str, typer.Argument(help="Id of a release: its name and version, such as chest_xray_pediatric-1.0.0.")]
 Name = Annotated[str, typer.Argument(help="Name of a model, without its version.")]
 Who = Annotated[str, typer.Option("--name", help="Who decides: a person's name. The account on this machine is kept too.")]
 Why = Annotated[str, typer.Option("--reason", help="Why, in words that name no patient.")]
 Advice = Annotated[str, typer.Option("--against-advice", metavar="REASON", help=(
-    "Go on though commissioning, or the promotion gate, says no. The reason is kept, and shown with every result."))]
+    "Go on though commissioning, or the promotion gate, says no. The reason is kept, and shown on the page of every result."))]
 Cases = Annotated[int, typer.Option(min=1, help="How many cases both must have seen.")]
 Positives = Annotated[int, typer.Option(min=2, help="How many of them must have a verdict that the finding is there.")]
 SiteFile = Annotated[Path | None, typer.Option("--site", help="TOML file of the site.")]
@@ -109,6 +109,7 @@ def live(release: Release, *, name: Who, reason: Why = "", against_advice: Advic
     row = _done(lambda: releases.live(caller, release, against_advice=against_advice, reason=reason))
     before = row.detail.get("before")
     typer.echo(f"{release} is live." + (f" {before} is off; `release rollback {row.name}` returns to it." if before else ""))
+    _silent_yet(releases, release)
 
 
 @app.command()
@@ -136,6 +137,7 @@ def rollback(model: Name, *, name: Who, reason: Why = "", site: SiteFile = None,
     releases, caller = _open(site, store, released, name=name)
     row = _done(lambda: releases.rollback(caller, model, reason=reason))
     typer.echo(f"{row.release} is live again." + (f" {row.detail['before']} is off." if row.detail.get("before") else ""))
+    _silent_yet(releases, row.release)
 
 
 @app.command()
@@ -206,13 +208,23 @@ def _open(site: Path | None, store: Path | None, released: Path | None, *, name:
     os.umask(0o077)
     logs.set_up(settings.log_level)
     if not settings.database.get_secret_value() and not (settings.store / SQLITE_FILE).is_file():
-        _fail("The setting store must name the folder of a store, found none there. Give --store or DIAPHANE_STORE as for the node.")
+        _fail("The setting store must name the folder of a store, found none there. Start the node once, which makes it and stays "
+              "silent until somebody signed; or give --store or DIAPHANE_STORE as for the node.")
     try:
         opened = Store.open(settings)
     except StoreError as error:
         _fail(str(error))
     caller = Caller(f"local:{getpass.getuser()}", name=name.strip(), rpps=rpps)
     return Releases(opened, hospital, Audit(opened, hospital, settings), {one.id: one for one in found}, active), caller
+
+
+def _silent_yet(releases: Releases, release: str) -> None:
+    """Say where a release that was just put live stays silent: these commands know only the site file that they are given."""
+    from service.store import signoffs
+
+    if signoffs.latest(releases.store, release, releases.installed[release].manifest_sha256) is None:
+        typer.echo(f"Nobody has signed for {release}. Where the node runs with a site file that asks for it, it stays silent: give "
+                   "these commands the same --site, or set DIAPHANE_SITE.", err=True)
 
 
 def _print(*parts: Any) -> None:

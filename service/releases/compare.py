@@ -86,7 +86,7 @@ def comparison(candidate: str, live: str, pairs: Sequence[Pair]) -> Comparison:
     both = [one for one in answered if one.status == "scored" and one.live_said.get("status") == "scored"]
     names = dict.fromkeys(name for one in both for name in one.live_said["findings"] if _has(one, name))  # the main one first
     refused = proportions([one.live_said.get("status") == "refused" for one in answered],
-                          [one.status == "refused" for one in answered]) if answered else None
+                          [one.status == "refused" for one in answered], [one.person for one in answered]) if answered else None
     seconds = [one.seconds for one in both]
     live_seconds = [float(one.live_said.get("seconds") or 0.0) for one in both]
     outputs = tuple(_output(name, [one for one in both if _has(one, name)]) for name in names)
@@ -114,17 +114,18 @@ def _judged(name: str, pairs: Sequence[Pair]) -> Judged:
     has_calls = n > 0 and not (calls == None).any()  # noqa: E711  element by element
     return Judged(
         n, positives, len(set(persons)), aurocs(truth, first, second, persons) if enough else None,
-        _shares(calls, truth, there=True) if has_calls else None, _shares(calls, truth, there=False) if has_calls else None,
+        _shares(calls, truth, persons, there=True) if has_calls else None,
+        _shares(calls, truth, persons, there=False) if has_calls else None,
         over_persons(persons, lambda at: brier(truth[at], first[at]), lambda at: brier(truth[at], second[at]),
                      resamples=RESAMPLES) if n else None,
         _slopes(truth, first, second, persons) if enough else None,
     )
 
 
-def _shares(calls: NDArray[Any], truth: NDArray[np.bool_], *, there: bool) -> Difference | None:
+def _shares(calls: NDArray[Any], truth: NDArray[np.bool_], persons: Sequence[str], *, there: bool) -> Difference | None:
     """Compare the shares of the ill that were called so, or of the well that were not."""
-    mine = calls[truth == there].astype(bool)
-    return proportions(mine[:, 0] == there, mine[:, 1] == there) if len(mine) else None
+    mine, whose = calls[truth == there].astype(bool), [one for one, ill in zip(persons, truth, strict=True) if ill == there]
+    return proportions(mine[:, 0] == there, mine[:, 1] == there, whose) if len(mine) else None
 
 
 def _slopes(truth: NDArray[np.bool_], first: NDArray[Any], second: NDArray[Any], persons: Sequence[str]) -> Difference | None:

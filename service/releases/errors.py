@@ -15,7 +15,7 @@ SENTENCES = {
                          "Commission it, then sign."),
     "declined": marked("The last word of the sign-off on this release was no. Somebody has to sign for it first."),
     "against_advice": marked("Commissioning ended in “do not go live here”. It goes live only against that advice, with a reason "
-                             "that is kept and shown with every result."),
+                             "that is kept and shown on the page of every result."),
     "already": marked("It does that already."),
     "is_live": marked("It is live. Put another version live or switch it off first."),
     "no_cases": marked("A release for whole departments scores no single case, and cannot be in shadow."),

@@ -22,6 +22,7 @@ class Rules:
     cases: int = 200  # that both have seen
     positives: int = 30  # with a verdict, of the first output
     auroc_margin: float = 0.02  # how much worse the area may be at the lower end of its interval
+    sensitivity_margin: float = 0.10  # how many of the ill more may be missed at the lower end of its interval
     slope: tuple[float, float] = (0.8, 1.25)  # of calibration
     refusals: float = 0.05  # how many more of all cases may be refused
     failures: float = 0.01  # share of cases the candidate may fail on
@@ -77,12 +78,16 @@ def _quality(main: Judged | None, rules: Rules, language: Language) -> list[Gate
                            limit=number(language, -rules.auroc_margin, 2)),
              seen=_interval(auroc, language) if auroc else unsaid,
              why=say(language, "It must rank the ill above the well as the live one does (DeLong).")),
-        Gate(name="sensitivity", required=say(language, "not worse at p < {p} (McNemar, mid-p)", p=number(language, WORSE_P, 2)),
+        Gate(name="sensitivity",
+             required=say(language, "not worse at p < {p} (McNemar, mid-p), and the lower end of the 95 % interval of the difference "
+                                    "above {points} points", p=number(language, WORSE_P, 2),
+                          points=number(language, -100 * rules.sensitivity_margin)),
              seen=say(language, "{second} against {first}, p = {p}", second=percent(language, sensitivity.second, 1),
-                       first=percent(language, sensitivity.first, 1), p=number(language, sensitivity.p or 0.0, 3))
-             if sensitivity else unsaid,
-             met=not (sensitivity.difference < 0 and (sensitivity.p or 0.0) < WORSE_P) if sensitivity else None,
-             why=say(language, "At its own threshold it must not miss what the live one finds.")),
+                       first=percent(language, sensitivity.first, 1), p=number(language, sensitivity.p or 0.0, 3)) + "; "
+             + _points(sensitivity, language) if sensitivity else unsaid,
+             met=not_worse(sensitivity, rules) if sensitivity else None,
+             why=say(language, "At its own threshold it must not miss what the live one finds. On few cases no test finds that it "
+                               "does: so the interval is asked for too.")),
         Gate(name="calibration", required=say(language, "slope from {low} to {high}, or no further from 1 than that of the live one",
                                                low=number(language, low, 2), high=number(language, high, 2)),
              seen=say(language, "{second} against {first}", second=number(language, slope.second, 2),
@@ -110,6 +115,17 @@ def _running(found: Comparison, rules: Rules, language: Language) -> list[Gate]:
              met=found.times <= rules.times if found.times is not None else None,
              why=say(language, "Urgent images must not wait for it.")),
     ]
+
+
+def not_worse(sensitivity: Difference, rules: Rules) -> bool:
+    """Tell whether a share is neither shown to be worse nor may be worse by more than the margin."""
+    shown = sensitivity.difference < 0 and (sensitivity.p or 0.0) < WORSE_P
+    return not shown and sensitivity.low > -rules.sensitivity_margin
+
+
+def _points(one: Difference, language: Language) -> str:
+    return say(language, "{difference} points ({low} to {high})", difference=number(language, 100 * one.difference, 1),
+               low=number(language, 100 * one.low, 1), high=number(language, 100 * one.high, 1))
 
 
 def _interval(one: Difference, language: Language) -> str:

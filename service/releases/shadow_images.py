@@ -56,7 +56,7 @@ class ImageShadow:
             self._rest_until = time.monotonic() + AGAIN_S
             return False
         ended = time.monotonic()
-        self._rest_until = ended + ((SHARE - 1) * (ended - began) if done else LOOK_S)
+        self._rest_until = ended + max((SHARE - 1) * (ended - began), 0.0 if done else LOOK_S)
         return done
 
     def _one(self) -> bool:

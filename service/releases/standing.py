@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 from models.model import Model
 from models.shelf import Shelf
@@ -38,6 +39,7 @@ class Standings:
         self._base: Shelf | None = None
         self._known: tuple[Shelf, dict[str, State]] | None = None  # of the base; replaced as a whole
         self._said: set[str] = set()
+        self._silent: list[str] = []
         self.latecomers = Latecomers()
 
     def view(self, shelf: Shelf) -> Shelf:
@@ -101,14 +103,28 @@ class Standings:
         self._looked_at = time.monotonic()
 
     def _decide(self, base: Shelf) -> tuple[Shelf, dict[str, State]]:
-        states = states_of(installed_of(base), {name: one.id for name, one in base.active.items()}, self._decided,
-                           required=self._required)
+        while True:
+            models = base.models
+            states = states_of(installed_of(base), {name: one.id for name, one in base.active.items()}, self._decided,
+                               required=self._required)
+            live = {one.name: one.release for one in states.values() if one.state == "live"}
+            view = base.serving(live, {one.release for one in states.values() if one.barred})
+            if view.models is models:  # else one came while we looked, of which nothing is decided here yet
+                break
+        self._known = known = view, states
         self.latecomers.look(base, self._decided)
-        live = {one.name: one.release for one in states.values() if one.state == "live"}
-        self._known = known = base.serving(live, {one.release for one in states.values() if one.barred}), states
+        self._say_silent(states)
         for one in states.values():
             if one.changed and one.release not in self._said:
                 self._said.add(one.release)
                 log.error("ALARM: the folder of %s is not the one that was decided on: it does not speak here. Put the signed folder "
                           "back, or commission and sign this one.", one.release)
         return known
+
+    def _say_silent(self, states: Mapping[str, State]) -> None:
+        """Say in the log which models say nothing here for want of a signature: an upgrade may have made it so."""
+        silent = sorted({one.name for one in states.values()} - {one.name for one in states.values() if one.state != "unsigned"})
+        if silent != self._silent and (silent or self._silent):
+            log.warning("without a signature these say nothing here: %s. See python -m service release list",
+                        ", ".join(silent) or "none")
+        self._silent = silent

@@ -109,7 +109,8 @@ def _remarks(state: State) -> str:
     if state.against_advice:
         told.append("against the advice of commissioning or the gate")
     if state.implied:
-        told.append("nobody decided: " + ("a sign-off is needed" if state.state == "unsigned" else "the rule of one machine"))
+        unsigned = state.state == "unsigned"
+        told.append("nobody decided: " + ("a sign-off is needed" if unsigned else "live where no site file asks for a signature"))
     return "; ".join(told)
 
 

@@ -23,14 +23,18 @@ from service.store.filing import add_new
 from service.store.retention import remove_study
 from service.store.review_tables import Hold, Risk, Verdict, VerdictObject
 from service.store.store import Store
-from service.store.tables import Case, Delivery, Instance, Job, Leftover, Result, Revision, Study, Workitem
+from service.store.tables import Base, Case, Delivery, Instance, Job, Leftover, Result, Revision, Study, Workitem
+from service.store.trust_tables import Signoff, Standing
 
 ALL_STATES = ("SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED")
 _UNSYNCHRONISED = {"synchronize_session": False}
 _PACKED = (
     "studies", "series", "instances", "cases", "revisions", "results", "result_objects", "deliveries", "messages", "measurements",
     "watched", "alerts", "cards", "feedback", "bulk_jobs", "draft_reports", "workitems", "worklist_entries", "risks", "verdicts",
-    "verdict_objects", "sessions", "shadow_results", "observations", "split_members", "picks",
+    "verdict_objects", "sessions", "shadow_results", "observations", "split_members", "picks", "standings", "signoffs",
+)
+_TYPED: tuple[tuple[type[Base], str], ...] = (
+    (Feedback, "comment"), (Verdict, "comment"), (Hold, "reason"), (Standing, "reason"), (Signoff, "statement"),
 )
 
 
@@ -150,12 +154,12 @@ def replace_files(store: Store, job_id: int, files: dict[str, Any], before: dict
 def forget_words(store: Store, mentions: Callable[[str], bool]) -> int:
     """Blank what people typed elsewhere that speaks of a person; return how many.
 
-    That is comments on cards and on results of others, why somebody was held, and what pages remember.
+    That is comments on cards and on results of others, why somebody was held, and why a release was switched or signed for.
     """
     found = 0
     with store.session() as session:
         secure(session)
-        for table, column in ((Feedback, "comment"), (Verdict, "comment"), (Hold, "reason")):
+        for table, column in _TYPED:
             typed = getattr(table, column)
             for row in session.scalars(select(table).where(typed != "")):
                 if mentions(getattr(row, column)):

@@ -59,7 +59,7 @@ def next_images(store: Store, release: str, *, beside: str, since: float, after:
     if beside:
         wanted = wanted.where(Result.model == beside)
     else:
-        other = select(func.min(Result.id)).group_by(Result.revision_id)
+        other = select(func.min(Result.id)).where(Result.created_at >= since).group_by(Result.revision_id)
         wanted = wanted.where(Result.id.in_(other))
     with store.reading() as session:
         row = session.execute(wanted.order_by(Result.id).limit(1)).first()
@@ -82,7 +82,8 @@ def next_risks(store: Store, release: str, *, beside: str, since: float, after: 
     if beside:
         wanted = wanted.where(Risk.model == beside)
     else:
-        wanted = wanted.where(Risk.id.in_(select(func.min(Risk.id)).group_by(Risk.person, Risk.subject, Risk.encounter, Risk.moment)))
+        other = select(func.min(Risk.id)).where(Risk.scored_at >= since)
+        wanted = wanted.where(Risk.id.in_(other.group_by(Risk.person, Risk.subject, Risk.encounter, Risk.moment)))
     with store.reading() as session:
         return list(session.scalars(wanted.order_by(Risk.id).limit(most)))
 

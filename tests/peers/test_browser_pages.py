@@ -5,6 +5,8 @@ A page that takes a script's word for it is not enough: axe-core looks at what C
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ from sqlalchemy import select
 from service.review.targets import key_of
 from service.store.review_tables import Risk
 from service.store.tables import Case, Result, Revision
-from tests.peers.browser import Scheme, Ward, axe, needs_browser, screens
+from tests.peers.browser import ROOT, Scheme, Ward, axe, needs_browser, screens
 
 pytestmark = [needs_browser, pytest.mark.slow]
 MOST_BYTES = 300_000
@@ -48,6 +50,16 @@ def about(ward: Ward) -> str:
     return f"/review/results/{key_of(ward.store, 'result', number)}/about"
 
 
+def watched(release: str) -> Callable[[Ward], str]:
+    def found(ward: Ward) -> str:
+        command = [sys.executable, "-m", "service", "monitor", "check", "--store", str(ward.settings.store)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert release in done.stdout, done.stderr
+        return f"/review/monitor/{release}"
+
+    return found
+
+
 def at(path: str) -> Callable[[Ward], str]:
     return lambda _: path
 
@@ -70,6 +82,11 @@ PAGES: dict[str, tuple[str, Callable[[Ward], str]]] = {  # name → who looks, a
     "model-risk": ("engineer", at("/review/models/icu_mortality-1.0.0")),
     "about": ("radiologist", about),
     "monitor": ("engineer", at("/review/monitor")),
+    "monitor-release": ("steward", watched("icu_mortality-1.0.0")),
+    "releases": ("steward", at("/review/releases")),
+    "release": ("steward", at("/review/releases/chest_xray_pediatric-1.0.0")),
+    "learn": ("radiologist", at("/review/learn")),
+    "learn-counts": ("steward", at("/review/learn")),
     "audit": ("administrator", at("/review/audit")),
     "persons": ("dpo", at("/review/persons")),
     "rights": ("dpo", at("/review/rights")),

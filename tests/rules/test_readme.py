@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
 
 from service.bench import hooks, report, worklist
 from training import readme
@@ -59,3 +64,24 @@ def test_commands_explain_themselves() -> None:
         done = subprocess.run([sys.executable, "-m", room, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "Usage" in done.stdout
+
+
+def test_every_line_to_type_names_commands_and_options_that_exist_and_gives_all_that_are_needed() -> None:
+    apps = {room: get_command(import_module(f"{room}.__main__").app) for room in ("models", "training", "service")}
+    lines = re.findall(r"^    python -m (models|training|service) (.+)$", TEXT, flags=re.MULTILINE)
+    wrong = [f"{room} {line}: {fault}" for room, line in lines if (fault := _fault(apps[room], shlex.split(line, comments=True)))]
+    assert len(lines) > 20
+    assert wrong == []
+
+
+def _fault(command: Any, words: list[str]) -> str:
+    while words and hasattr(command, "commands"):
+        if words[0] not in command.commands:
+            return "" if words[0] == "--help" else f"no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    if "--help" in words:
+        return ""
+    given = {word.partition("=")[0] for word in words if word.startswith("--")}
+    known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    needed = [one.opts[0] for one in command.params if one.required and one.param_type_name == "option" and not given & set(one.opts)]
+    return ", ".join([*(f"no option {name}" for name in sorted(given - known - {"--help"})), *(f"needs {name}" for name in needed)])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.manifest import Output
-from models.statistics.binary import logit_of
+from models.statistics.binary import chance_of, logit_of
 from training.archive.scored import Row
 from training.commission.truth import Truth
 
@@ -70,6 +70,22 @@ def outcome_of(output: Output, rows: Sequence[Row], truth: Truth) -> Outcome:
         np.where(np.isnan(p), np.nan, logit_of(np.nan_to_num(p, nan=0.5))), np.array([row.group for row in kept], dtype=np.str_),
         np.array([row.status for row in kept], dtype=np.str_), groups_of(kept),
     )
+
+
+def sought_out(scored: Outcome, prevalence: float | None) -> float:
+    """Return by how much the logits of these cases lie above practice, where ill people were sought out; 0 where none is stated.
+
+    Choosing cases by their truth alone moves the intercept and nothing else (Prentice and Pyke 1979, doi:10.1093/biomet/66.3.403).
+    """
+    if prevalence is None or not scored.positives or not scored.negatives:
+        return 0.0
+    here, practice = logit_of([scored.positives / scored.n, prevalence]).tolist()
+    return float(here - practice)
+
+
+def shifted(scored: Outcome, by: float) -> Outcome:
+    """Return the cases with what the model would say of them were they as frequent in practice as here."""
+    return replace(scored, logit=scored.logit + by, p=chance_of(scored.logit + by)) if by else scored
 
 
 def groups_of(rows: Sequence[Row]) -> dict[str, NDArray[np.str_]]:

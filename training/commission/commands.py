@@ -73,6 +73,7 @@ def commission(
       id = "accession"
       \\[outputs.pneumonia]
       codes = \\["J12", "J13", "J14", "J15", "J18"]
+      prevalence = 0.04       # in practice, only where ill people were sought out
 
     Identifiers are hashed as they are read: nothing that is written names anybody.
 

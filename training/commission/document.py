@@ -199,7 +199,8 @@ def _output(found: Found, told: Commissioning, output: Output, language: Languag
                                                                                2)) for one in line.before)))
     drawn = []
     if min(outcome.scored().positives, outcome.scored().negatives) > 1:
-        drawn = [Picture(pictures.calibration(outcome, fitted, language), say(language, "Calibration curve")),
+        drawn = [Picture(pictures.calibration(outcome, fitted, language, found.truth.prevalences.get(output.name)),
+                         say(language, "Calibration curve")),
                  Picture(pictures.trade_off(outcome, tuned, language), say(language, "Trade-off curve of the threshold"))]
     return Part(label_of(output, language), tuple(texts), tables=tuple(tables), pictures=tuple(drawn))
 
@@ -225,7 +226,7 @@ def _groups(found: Found, language: Language) -> Part:
                        for name in ("unscored", "sensitivity", "specificity", "auroc"))))
     header = ("", "by", "group", "n", "Not scored", "Sensitivity", "Specificity", "AUROC")
     return Part(say(language, "Subgroups"), (say(
-        language, "Sensitivity and specificity are those at the threshold that would serve: the proposed one where there is one. A "
+        language, "Sensitivity and specificity are those at the release's own threshold, or at the proposed one where it has none. A "
                   "figure needs at least {few} cases of its kind in the group.", few=found.rule.subgroups.few),),
                   pictures=tuple(drawn), tables=(Table(
             tuple(say(language, word) if word else "" for word in header), tuple(rows), right=3,
@@ -234,7 +235,7 @@ def _groups(found: Found, language: Language) -> Part:
 
 def _in_force(found: Found, output: Output) -> list[Figure]:
     tuned = found.tuned.get(output.name)
-    if tuned is None or tuned.value is None:
+    if output.threshold is not None or tuned is None or tuned.value is None:
         return list(found.figures)
     return [*figures.called(found.outcomes[output.name].scored(), tuned.value),
             *(one for one in found.figures if one.name not in ("sensitivity", "specificity"))]

@@ -16,7 +16,7 @@ from models.commissioned import Figure, Subgroup
 from models.statistics.binary import fourfold, predictive_values_at
 from models.statistics.intervals import share_of
 from training import bootstrap
-from training.commission.cases import Outcome
+from training.commission.cases import Outcome, shifted, sought_out
 
 ECE_EDGES = np.linspace(0, 1, 16)
 BRIEF_RESAMPLES = 400
@@ -27,10 +27,11 @@ def figures_of(outcome: Outcome, threshold: float | None, *, called_on: Outcome 
     """Return every figure of an output.
 
     ``called_on``: the cases that a threshold's figures are of, where it was tuned on the others. ``prevalence``: in practice,
-    where the truth set was enriched with cases.
+    where the truth set was enriched with cases: calibration is then judged as if practice had the prevalence of the set.
     """
     scored = outcome.scored()
-    found = [shared("prevalence", outcome, outcome.y), *ranked(scored, resamples), *calibrated(scored, resamples)]
+    as_here = shifted(scored, sought_out(scored, prevalence))
+    found = [shared("prevalence", outcome, outcome.y), *ranked(scored, resamples), *calibrated(as_here, resamples)]
     if threshold is not None:
         of = called_on or outcome
         judged = of.scored()

@@ -97,13 +97,14 @@ def find(
         every += figures.figures_of(outcome, threshold, called_on=called_on, prevalence=truth.prevalences.get(name),
                                     resamples=resamples)
         proposed = tuned[name].value if name in tuned else None
-        in_force = proposed if proposed is not None else threshold
+        in_force = threshold if threshold is not None else proposed  # what is signed is the release as it is
         subgroups += figures.subgroups_of(called_on, in_force, rule.subgroups.few)
         scored = outcome.scored()
         if scored.n:
             gaps += _gaps(called_on.scored(), in_force, rule, min(resamples, 500))
         if outcome.output.shown_only_if is None and scored.positives and scored.negatives:
-            fitted[name] = lines.fit(outcome, rule.calibration, min(resamples, lines.RESAMPLES))
+            fitted[name] = lines.fit(outcome, rule.calibration, min(resamples, lines.RESAMPLES),
+                                     prevalence=truth.prevalences.get(name))
     if not proposing:  # the line was fitted elsewhere: measured, and no other proposed
         fitted = {name: _only_measured(one) for name, one in fitted.items()}
     return Found(

@@ -240,8 +240,8 @@ def _sensitivity(found: Found, output: Output, language: Language) -> Judged | N
     if own is not None and own.value is not None and not met:
         why = say(language, "{output}: sensitivity {where} is {seen}; the lower end of its interval must reach {least}.", **told)
         if mends:
-            why += " " + say(language, "At the proposed threshold it does ({mended}): go live with that, not with the release as it is.",
-                             mended=told["mended"])
+            why += " " + say(language, "At the proposed threshold it does ({mended}): go live with that, not with the release as it "
+                                       "is.", mended=told["mended"])
             follows = "condition"
     gate = Gate(name=f"sensitivity {output.name}", seen=seen,
                 required=say(language, "{output}: sensitivity at least {least}, lower end of the interval", output=told["output"],
@@ -305,8 +305,8 @@ def _subgroups(found: Found, output: Output, language: Language) -> Judged | Non
         why = say(language, "{output}: every subgroup is too small to tell whether it does worse for some.", output=_label(output,
             language))
     gate = Gate(
-        name=f"subgroups {output.name}", required=say(
-            language, "{output}: no group shown to lie behind the others by more than the tolerance", output=_label(output, language)),
+        name=f"subgroups {output.name}", required=say(language, "{output}: no group shown to lie behind the others by more than the "
+                                                                "tolerance", output=_label(output, language)),
         seen=say(language, "{beyond} shown to be beyond, {open} perhaps, of {judged} compared; {few} too few to say",
                  beyond=len(too_far), open=sum(one.verdict == "undecided" for one in told), judged=len(told),
                  few=len(mine) - len(told)), met=met, why=why)

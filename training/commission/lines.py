@@ -16,7 +16,7 @@ from models.commissioned import Figure, LocalLine
 from models.statistics.binary import auroc, calibration_in_the_large, calibration_line, chance_of
 from models.statistics.sample_size import for_calibration_slope, for_new_line, for_observed_over_expected, information_of
 from training.commission import figures
-from training.commission.cases import Array, Outcome, part_of
+from training.commission.cases import Array, Outcome, part_of, shifted, sought_out
 from training.commission.requirements import CalibrationRule
 from training.commission.words import Language, number, say, span
 
@@ -45,13 +45,18 @@ class Fitted:
     why: str  # "", "few", "apart", "slope", "level"
 
 
-def fit(outcome: Outcome, rule: CalibrationRule, resamples: int = RESAMPLES) -> Fitted:
-    """Measure the probabilities as they are, mend them where they need it, and measure again."""
-    scored = outcome.scored()
+def fit(outcome: Outcome, rule: CalibrationRule, resamples: int = RESAMPLES, *, prevalence: float | None = None) -> Fitted:
+    """Measure the probabilities as they are, mend them where they need it, and measure again.
+
+    ``prevalence``: in practice, where the truth set was enriched with cases. The line is then one for practice.
+    """
+    plain = outcome.scored()
+    more = sought_out(plain, prevalence)
+    scored = shifted(plain, more)
     rare = min(scored.positives, scored.negatives)
     before = tuple(one for one in figures.calibrated(scored, resamples) if one.name != "ece")
     needed, to_fit = _needed(scored, rule)
-    nothing = Fitted(outcome.output.name, "", 1.0, 0.0, before, (), scored.logit, right(before, rule), repaired=False, events=rare,
+    nothing = Fitted(outcome.output.name, "", 1.0, 0.0, before, (), plain.logit, right(before, rule), repaired=False, events=rare,
                      needed=needed, needed_to_fit=to_fit, why="few" if rare < FEWEST else "")
     if nothing.right_before or rare < FEWEST:
         return nothing
@@ -62,6 +67,7 @@ def fit(outcome: Outcome, rule: CalibrationRule, resamples: int = RESAMPLES) -> 
     if not np.isfinite(crossed).all():  # ill and well lie apart: no line is the best
         return replace(nothing, why="apart")
     slope, intercept = line_of(scored.y, scored.logit, method)
+    intercept, crossed = intercept + (slope - 1) * more, crossed - more  # from the set's prevalence to that of practice
     needed = _needed_at(scored, after, rule)
     why = "" if right(after, rule) else "slope" if not within(after, "calibration_slope", rule.slope) else "level"
     return Fitted(outcome.output.name, method, slope, intercept, before, after, crossed, right_before=False, repaired=not why,

@@ -17,7 +17,7 @@ from models.commissioned import Figure, Subgroup
 from models.statistics.binary import chance_of, reliability
 from training.charts import BLUE, GREY, INK, ORANGE, STYLE
 from training.commission import figures, thresholds
-from training.commission.cases import Outcome
+from training.commission.cases import Outcome, shifted, sought_out
 from training.commission.lines import Fitted
 from training.commission.thresholds import Tuned
 from training.commission.words import Language, number, percent, say
@@ -25,15 +25,19 @@ from training.commission.words import Language, number, percent, say
 NAMED_ROWS = 40  # groups in one picture
 
 
-def calibration(outcome: Outcome, fitted: Fitted | None, language: Language) -> Drawing:
-    """Observed share against predicted probability in tenths of the cases, with intervals; as it is, and with the line."""
+def calibration(outcome: Outcome, fitted: Fitted | None, language: Language, prevalence: float | None = None) -> Drawing:
+    """Observed share against predicted probability in tenths of the cases, with intervals; as it is, and with the line.
+
+    Where the ``prevalence`` of practice is stated, predictions are shown as if it were that of the cases.
+    """
     drawing, axes = _drawing((3.5, 3.3), say(language, "Calibration"), say(language, "Predicted probability"),
                              say(language, "Observed share"))
-    scored = outcome.scored()
+    more = sought_out(outcome.scored(), prevalence)
+    scored = shifted(outcome.scored(), more)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
     lines = [(scored.p, BLUE, "o", say(language, "as it is"))]
     if fitted is not None and fitted.method:
-        lines.append((chance_of(fitted.crossed), ORANGE, "s", say(language, "with the line")))
+        lines.append((chance_of(fitted.crossed + more), ORANGE, "s", say(language, "with the line")))
     top = 0.05
     for p, colour, mark, told in lines:
         bins = reliability(scored.y, p, bins=min(10, max(3, scored.n // 40)))

@@ -23,6 +23,7 @@ EXAMPLES = Path(__file__).with_name("report_examples.jsonl")
 Label = int | None
 _CLAUSE = re.compile(r"[.;!?\n]+")
 _HEADING = re.compile(r"(?:^|[.\n])\s*([^:.\n]{3,40}?)\s*:")
+_ASKING, _ASKED = re.compile(r"(?<!\S)\?(?=\w)"), re.compile(r"\s*\?")  # "?pneumonia" and "pneumonia ?" state nothing
 AFTER = 4  # words between a finding and the word that denies it
 
 
@@ -119,6 +120,7 @@ def _clauses(text: str, known: Rules) -> list[str]:
     """Return what the report states, clause by clause: plain words, without what stands under a heading that is left out."""
     kept, place, skipping = [], 0, False
     flat = "".join(one for one in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(one))
+    flat = _ASKED.sub(" questioned . ", _ASKING.sub(" questionable ", flat))
     for heading in _HEADING.finditer(flat):
         if not skipping:
             kept.append(flat[place : heading.start()])

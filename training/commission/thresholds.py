@@ -123,6 +123,12 @@ def told(tuned: Tuned, language: Language) -> LocalThreshold | None:
                   "of {old} it is {before}.",
         first=number(language, tuned.first, DIGITS), target=percent(language, tuned.target), next=tuned.next,
         positives=tuned.positives, reached=span(language, reached), old=number(language, tuned.old, 3), before=span(language, before))
+    cost, at_old = figures.named(tuned.checked, "specificity"), figures.named(tuned.checked_old, "specificity")
+    if cost is not None and cost.value is not None:
+        reason += " " + say(
+            language, "What it costs there: the proposed threshold of {value} has a specificity of {cost}; the release's own has "
+                      "{own}.",
+            value=number(language, tuned.value, DIGITS), cost=span(language, cost), own=span(language, at_old))
     if tuned.other is not None and tuned.value != tuned.first:
         reason += " " + say(language, "The other half alone would have given {other}: the lower of the two is proposed, as a margin.",
                             other=number(language, tuned.other, DIGITS))

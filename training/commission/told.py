@@ -46,7 +46,14 @@ def limits_of(found: Found, language: Language) -> list[str]:
                                   "truth (verification bias), and the reader had seen the result."))
     if found.truth.prevalences:
         told.append(say(language, "Predictive values of practice directly: the truth set does not have the prevalence of practice, "
-                                  "so they are worked out at the stated one."))
+                                  "so they are worked out at the stated one; calibration and the line are corrected for it, "
+                                  "which is right where the ill were chosen by nothing but being ill."))
+    if archived := [one for name, one in found.outcomes.items()
+                    if name not in found.truth.prevalences and one.output.shown_only_if is None]:
+        told.append(say(language, "Predictive values and probabilities in practice, unless the cases are all those of a period: "
+                                  "they, and a proposed line, hold at the prevalence of this archive ({shares}) alone. Where ill "
+                                  "people were sought out for it, state the prevalence of practice in the truth file.",
+                        shares=", ".join(percent(language, one.positives / one.n) for one in archived)))
     told += [
         say(language, "Whether it helps: figures of a model are not those of a reader with it, and none is about what patients had "
                       "of it."),

@@ -109,6 +109,6 @@ def _at_thresholds(both: Both) -> Iterator[tuple[str, Difference]]:
     ill = both.y > 0.5
     called = chance(both.old) >= before, chance(both.new) >= after
     if ill.any():
-        yield "sensitivity", proportions(called[0][ill], called[1][ill])
+        yield "sensitivity", proportions(called[0][ill], called[1][ill], both.groups[ill].tolist())
     if (~ill).any():
-        yield "specificity", proportions(~called[0][~ill], ~called[1][~ill])
+        yield "specificity", proportions(~called[0][~ill], ~called[1][~ill], both.groups[~ill].tolist())

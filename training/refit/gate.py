@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scipy import stats
+
 from models.commissioned import Gate
 from models.statistics.paired import Difference
 from training.refit.anchored import AS_IT_IS, Anchored
@@ -28,6 +30,8 @@ class Bars:
     noise: float = 0.15  # share of verdicts that may look wrong
     sensitivity: float = 0.05
     subgroup: float = 0.05  # AUROC that a subgroup may lose
+    echo: float = 0.5  # share of the contradictions its own probabilities expect, below which verdicts look like its echo
+    echo_p: float = 0.001  # and the chance of so few
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Evidence:
     stated: float | None
     tuned: tuple[int, int] | None = None  # a fine-tuned network: verdicts it and its head learnt from, of the rarer kind
     threshold: float | None = None  # of the output; without one nothing is called, and nothing missed
+    contradicted: tuple[int, float] | None = None  # verdicts against the old release's call, and how many its probabilities expect
 
 
 def judge(evidence: Evidence, bars: Bars | None = None) -> tuple[Gate, ...]:
@@ -82,7 +87,19 @@ def _of_verdicts(evidence: Evidence, bars: Bars) -> tuple[Gate, ...]:
         name="verdicts that look wrong", required=f"at most {bars.noise:.0%}", seen=f"{noise:.0%} explains the verdicts best",
         met=noise <= bars.noise,
         why="Verdicts that contradict the model where it is surest are more often slips than discoveries. Read some of them again."))
+    if evidence.contradicted is not None:
+        found.append(_own(*evidence.contradicted, bars))
     return tuple(found)
+
+
+def _own(seen: int, expected: float, bars: Bars) -> Gate:
+    """Verdicts that only repeat the release teach it to be surer of itself, and its log loss falls: readers must differ at times."""
+    few = seen < bars.echo * expected and float(stats.poisson.cdf(seen, expected)) < bars.echo_p
+    return Gate(
+        name="verdicts of their own",
+        required=f"not clearly fewer contradictions than {bars.echo:.0%} of what its probabilities expect",
+        seen=f"{seen} contradict, {expected:.0f} expected", met=not few,
+        why="Readers who saw the answer agreed more often than the release itself claims to be right. Have some cases read blind.")
 
 
 def _of_change(evidence: Evidence, bars: Bars) -> tuple[Gate, ...]:

@@ -22,13 +22,13 @@ from models.model import Model
 from training import bootstrap
 from training.evaluate import plain, write_evaluation
 from training.refit.anchored import FOLDS
-from training.refit.compare import Both
+from training.refit.compare import Both, chance
 from training.refit.evaluated import evaluation_of
 from training.refit.gate import Bars, Evidence, judge, passed
 from training.refit.learn import Lesson, is_gain, learn, left_alone, on_all
 from training.refit.made import history_of, next_version, write_release
 from training.refit.report import write_page
-from training.refit.scored import Scored, learnt_outputs, score
+from training.refit.scored import Learnt, Scored, learnt_outputs, score
 from training.refit.verdicts import Verdicts, read_verdicts
 
 Json = dict[str, Any]
@@ -81,7 +81,8 @@ def refit(folder: Path, verdicts_folder: Path, out: Path, shelf: Path, *, base: 
     lessons = [main, *(one if base is not None or is_gain(one) else left_alone(one) for one in others)]
     here = _auroc(on_all(main.of, before))
     evidence = Evidence(main.fit, main.noise, main.learnt, main.test, main.groups, here, stated_auroc(folder),
-                        _tuned_on(main, before) if base else None, main.of.output.threshold)
+                        _tuned_on(main, before) if base else None, main.of.output.threshold,
+                        contradicted=_contradicted(main.of, before))
     gates = judge(evidence, bars)
     report = _report(old.id, new, verdicts, before, lessons, gates, here)
     evaluation = evaluation_of(model, main, lessons, report, [*history_of(folder), report])
@@ -143,6 +144,16 @@ def _tuned_on(main: Lesson, scored: Scored) -> tuple[int, int]:
     """Return how many verdicts on the first output a fine-tuned network and its head learnt from, and of the rarer kind."""
     told = [row.truths[main.of.output.name] for row in scored.rows if row.split != "test" and main.of.output.name in row.truths]
     return len(told), int(min(sum(told), len(told) - sum(told)))
+
+
+def _contradicted(of: Learnt, before: Scored) -> tuple[int, float] | None:
+    """Return how many verdicts go against the old release's call, and how many would if its probabilities were right."""
+    both, threshold = on_all(of, before), of.output.threshold
+    if threshold is None or not len(both.y):
+        return None
+    p = chance(both.old)
+    called = p >= threshold
+    return int((called != (both.y > 0.5)).sum()), float(np.where(called, 1 - p, p).sum())
 
 
 def _auroc(both: Both) -> tuple[float, float, float] | None:

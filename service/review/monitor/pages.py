@@ -82,6 +82,9 @@ class MonitorPages:
     def _see(self, wanted: int, caller: Caller) -> Alarm | None:
         house = self.desk.house
         with house.store.session() as session:
+            row = session.get(Alarm, wanted)
+            if row is None or not caller.may("watch", model=row.release):
+                return None
             row = alarms.seen(session, wanted, caller.subject)
             if row is not None:
                 detail = {"number": wanted, "kind": row.kind, "model": row.release}

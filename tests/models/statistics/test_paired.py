@@ -146,3 +146,25 @@ def test_kappa_of_two_who_always_say_yes_is_unknown_though_they_agree() -> None:
     found = kappa([True] * 4, [True] * 4)
     assert isnan(found.value)
     assert found.agreed == 1.0
+
+
+def test_shares_of_persons_with_several_cases_are_no_surer_than_those_of_the_persons() -> None:
+    """Each case three times is no news: neither the interval nor p may say that it is."""
+    random = np.random.default_rng(9)
+    first, second = random.random(80) < 0.8, random.random(80) < 0.65
+    once = proportions(first, second)
+    persons = [str(one) for one in range(80)] * 3
+    thrice, naive = proportions(np.tile(first, 3), np.tile(second, 3), persons), proportions(np.tile(first, 3), np.tile(second, 3))
+    assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.05)
+    assert naive.high - naive.low < 0.65 * (once.high - once.low)
+    assert thrice.p is not None
+    assert once.p is not None
+    assert naive.p is not None
+    assert naive.p < 0.2 * once.p < thrice.p
+    assert proportions(first, second, persons[:80]) == once
+
+
+def test_shares_that_never_differ_are_known_as_well_as_there_are_persons() -> None:
+    same = [True] * 60
+    few, many = proportions(same, same, ["a", "b"] * 30), proportions(same, same)
+    assert few.high - few.low > 3 * (many.high - many.low)

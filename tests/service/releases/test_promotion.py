@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.statistics.paired import proportions
 from service.releases import compare
 from service.releases.compare import comparison
-from service.releases.promotion import Rules, detail_of, gates_of
+from service.releases.promotion import Rules, detail_of, gates_of, not_worse
 from service.store.shadows import Pair
 
 RULES = Rules(cases=300, positives=60)
@@ -109,3 +110,13 @@ def test_what_is_kept_of_a_promotion_says_required_seen_and_the_bias() -> None:
 def test_the_gate_speaks_french() -> None:
     gates = gates_of(None, None, 0, RULES, "fr")
     assert all(one.required for one in gates)
+
+
+def test_few_cases_in_which_no_test_finds_a_loss_do_not_prove_that_there_is_none() -> None:
+    """Four of thirty more are missed: p is above 0.05, and thirteen in a hundred would be."""
+    lost = proportions([True] * 30, [True] * 26 + [False] * 4)
+    assert lost.p is not None
+    assert lost.p > 0.05
+    assert not not_worse(lost, Rules())
+    assert not_worse(proportions([True] * 30, [True] * 30), Rules())
+    assert not_worse(proportions([True] * 200, [True] * 197 + [False] * 3), Rules())

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from models.commissioned import read_commissioning
+from models.errors import UnusableInput
 from service.releases.errors import ReleaseError
 from service.releases.promote import judge, promote
 from service.releases.releases import Releases
@@ -44,6 +46,13 @@ def test_a_report_of_another_folder_cannot_be_signed(bench: Bench, tmp_path: Pat
     other = tiny_release(tmp_path, "image_classification", version="1.1.0", summary="Another release of the same id.")
     with pytest.raises(ReleaseError, match="exactly this release folder"):
         bench.releases.sign(STEWARD, NEW, commissioning_of(other), decision="accepted", statement="Looked.", known_by="a test")
+
+
+def test_a_report_that_says_go_beside_what_is_not_met_is_not_read(bench: Bench, tmp_path: Path) -> None:
+    found = commissioning_of(bench.folder / NEW, "no_go")
+    (tmp_path / "commissioning.json").write_text(found.model_dump_json().replace('"no_go"', '"go"'), encoding="utf-8")
+    with pytest.raises(UnusableInput, match="must not be go"):
+        read_commissioning(tmp_path / "commissioning.json")
 
 
 @pytest.mark.parametrize(("name", "statement"), [("", "Looked."), ("Test STEWARD", "  ")])

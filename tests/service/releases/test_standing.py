@@ -94,3 +94,13 @@ def test_a_candidate_stands_beside_the_live_release_of_its_name(free: Bench, she
     with pytest.raises(KeyError):  # whoever names it gets no answer
         here.view(shelf).get(NEW)
     assert here.view(shelf).get("tiny_chest").id == OLD
+
+
+def test_what_says_nothing_for_want_of_a_signature_is_in_the_log_once(
+        bench: Bench, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(standing, "LOOKED_S", 0.0)
+    here = Standings(bench.store, bench.site)
+    for _ in range(3):
+        here.view(shelf)
+    assert [one.getMessage() for one in caplog.records] == [
+        "without a signature these say nothing here: tiny_chest. See python -m service release list"]

@@ -9,6 +9,9 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from service.access.caller import Caller
 from service.audit.audit import Audit
@@ -24,6 +27,7 @@ from service.store.monitoring import Heard
 from service.store.review_tables import Risk
 from service.store.store import Store
 from service.store.tables import Delivery, Job, Result, Workitem
+from service.store.trust_tables import GoldenStudy, Observation, Pick, ShadowResult
 from tests.make_store import ROOT_UID, image_of, object_of, settings_for
 from tests.service.audit.audit_house import lay
 
@@ -67,6 +71,7 @@ def study(store: Store, number: int, *, patient_id: str, name: str, deliver: boo
         entries.put(session, NewEntry("study", f"{ROOT_UID}.{number}", 1, time.time(), "1", {"patient": {"name": name}},
                                       patient_name=name, patient_id=patient_id))
         judge(store, session, "result", result.id, name)
+        trust(session, "result", str(result.id), name)
         session.add(Workitem(uid=f"{ROOT_UID}.{number}.5", state="SCHEDULED", study_uid="", priority=0, attributes=attributes,
                              created_at=1.0, changed_at=1.0))
     reports.add(store, f"{ROOT_UID}.{number}", [reports.Version("draft", "fr", {"text": name}, {}, 1.0, (result.id,))], after=0)
@@ -82,6 +87,18 @@ def judge(store: Store, session: object, kind: str, target: int, words: str) -> 
     verdicts.add(session, verdicts.NewVerdict(  # type: ignore[arg-type]
         f"t{kind}{target}", kind, target, 0, "m-1.0.0", "reject", "other", words, {"seen": words}, "first",  # type: ignore[arg-type]
         {"subject": "local:owner"}, {}, 1.0))
+
+
+def trust(session: Session, kind: str, target: str, words: str) -> None:
+    """Score it in shadow, watch it, have it scored again every night and pick it to be judged."""
+    same: dict[str, Any] = {"release": "m-1.0.0", "kind": kind, "target": target}
+    seen: dict[str, Any] = {"status": "scored", "said": {"note": words}, "seconds": 0.1}
+    session.add_all([
+        ShadowResult(**same, **seen, live="m-0.9.0", live_said={"note": words}, scored_at=1.0),
+        Observation(**same, **seen, statistics={}, groups={"department": words}, observed_at=1.0),
+        GoldenStudy(**same, added_by="local:test", added_at=1.0),
+        Pick(**same, entry_key="", place=0, why="control", uncertainty=0.5, distance=0.0, picked_at=1.0),
+    ])
 
 
 def watch(store: Store, subject: str) -> None:
@@ -110,6 +127,7 @@ def told(store: Store, number: int, subject: str) -> None:
         entries.put(session, NewEntry("risk", risk.key, 1, time.time(), "1", {"patient": {"name": mark}}, person=risk.person,
                                       patient_name=mark))
         judge(store, session, "risk", risk.id, mark)
+        trust(session, "risk", risk.key, mark)
         hooks.show_cards(session, [hooks.Shown(f"card{number}", "icu", "patient-view", "icu-1.0.0", "scored")], time.time())
         hooks.add_feedback(session, "icu", "ehr", [
             hooks.Outcome(f"card{number}", "overridden", 1.0, comment=f"voir {mark}"),

@@ -11,14 +11,17 @@ from sqlalchemy import select, text, update
 from service.rights.errors import RightsError
 from service.rights.person import find
 from service.rights.rights import Rights
-from service.store import bulk, persons, queue, rights
+from service.store import bulk, persons, queue, rights, signoffs
 from service.store.ehr_tables import BulkJob
 from service.store.engine import SQLITE_FILE
 from service.store.erasing import settle
 from service.store.inbox import receive
 from service.store.query import find_studies
 from service.store.review_tables import Hold, Verdict
+from service.store.signoffs import NewSignoff
+from service.store.standings import NewStanding, change
 from service.store.tables import Base, Job, Result
+from service.store.trust_tables import Signoff, Standing
 from tests.make_store import ROOT_UID, image_of
 from tests.service.rights.person_data import CANARY, DPO, fill, rights_of, study, traces
 
@@ -60,10 +63,14 @@ def test_what_was_typed_about_others_forgets_the_person(here: Rights) -> None:
     with here.store.session() as session:
         session.execute(update(Verdict).where(Verdict.comment == f"{CANARY}2").values(comment="like Canari1, Prenom1"))
         rights.hold(session, persons=["0" * 32], reason=f"with {CANARY}1-0001", by="test")
+        change(session, [NewStanding("tiny", "tiny-1.0.0", "off", {}, "test", 1.0, reason="It missed Prenom1 Canari1.")], seen=0)
+        signoffs.add(session, NewSignoff("tiny-1.0.0", "0" * 64, "declined", "go", "0" * 64, {}, {}, "test",
+                                         "As with Canari1, Prenom1.", 1.0))
     everything(here, 1)
     with here.store.reading() as session:
-        said = [*session.scalars(select(Verdict.comment)), *session.scalars(select(Hold.reason))]
-    assert len(said) == 3
+        columns = Verdict.comment, Hold.reason, Standing.reason, Signoff.statement
+        said = [one for column in columns for one in session.scalars(select(column))]
+    assert len(said) == 5
     assert "canari1" not in " ".join(said).lower()
 
 

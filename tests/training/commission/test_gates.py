@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_a_model_that_cannot_tell_ill_from_well_does_not_go_live(tmp_path: Path)
 def test_too_few_cases_do_not_go_live_and_the_advice_says_how_many_more(tmp_path: Path) -> None:
     told = commissioning_of(found_of(tmp_path, **{**GOOD, "n": 90}))
     assert told.decision == "no_go"
-    assert any(reason.startswith("Too few cases to tell for Pneumonia") for reason in told.reasons)
+    assert any(reason.startswith("Too few people to tell for Pneumonia") for reason in told.reasons)
     assert any("with the finding (there are" in line for line in told.advice)
     assert any(reason.startswith("Too few cases to show that at most 2\u00a0% fail: 0.0\u00a0%") for reason in told.reasons)
 
@@ -140,3 +141,42 @@ def test_the_decision_is_the_same_in_both_languages(tmp_path: Path) -> None:
     assert told[0][0] == told[1][0] == "no_go"
     assert len(told[0][1]) == len(told[1][1]) > 0
     assert told[0][1] != told[1][1]
+
+
+def test_a_threshold_that_only_a_new_release_has_does_not_let_this_one_through_unsaid(tmp_path: Path) -> None:
+    """Signed is the release as it is: where its own threshold misses too many, the proposed one is a condition, never a go."""
+    logit, truth, persons = drawn(n=1600, spread=3.0)
+    rows, names = rows_of(tmp_path, "pneumonia", logit.tolist(), persons.tolist(), attributes=CHILDREN)
+    manifest = read_manifest(CHEST)
+    outputs = [one.model_copy(update={"threshold": 0.9}) if one.name == "pneumonia" else one for one in manifest.outputs]
+    found = find_in(manifest.model_copy(update={"outputs": outputs}), CHEST, rows, truth_of(rows, names, "pneumonia", truth.tolist()))
+    decision, reasons, met = judged(found)
+    assert found.tuned["pneumonia"].value is not None
+    assert met["sensitivity pneumonia"] is False
+    assert decision == "go_with_conditions"
+    assert any("go live with that, not with the release as it is" in reason for reason in reasons)
+
+
+def test_many_images_of_few_people_are_few_people(tmp_path: Path) -> None:
+    decision, reasons, met = judged(found_of(tmp_path, each=15, **GOOD))
+    assert met["cases pneumonia"] is False
+    assert decision == "no_go"
+    assert any(reason.startswith("Too few people to tell for Pneumonia") for reason in reasons)
+
+
+def test_a_gap_that_can_neither_be_shown_nor_ruled_out_is_counted_as_such(tmp_path: Path) -> None:
+    sexes = {"sex": ["F" if place % 6 == 0 else "M" for place in range(900)]}
+    found = found_of(tmp_path, groups=sexes, **GOOD)
+    told = next(gate for gate in commissioning_of(found).gates if gate.name == "subgroups pneumonia")
+    open_ones = sum(one.verdict == "undecided" for one in found.gaps)
+    assert open_ones > 0
+    assert f"{open_ones} perhaps" in told.seen
+
+
+def test_the_report_says_of_what_prevalence_its_predictive_values_are(tmp_path: Path) -> None:
+    found = found_of(tmp_path, **GOOD)
+    limits = commissioning_of(found).truth["limits"]
+    share = round(100 * found.outcomes["pneumonia"].y.mean())
+    assert any(f"prevalence of this archive ({share}\u00a0%)" in one for one in limits)
+    stated = commissioning_of(replace(found, truth=replace(found.truth, prevalences={"pneumonia": 0.05}))).truth["limits"]
+    assert not any("prevalence of this archive" in one for one in stated)

@@ -107,3 +107,31 @@ def test_the_gate_sends_to_the_line(tmp_path: Path) -> None:
     decision, reasons = gates.decide(gates.judge(found, "en"), "en")
     assert decision == "go_with_conditions"
     assert "the proposed line repairs them" in reasons[0]
+
+
+def sought(whole: Outcome) -> tuple[Outcome, float]:
+    """Return all the ill and as many of the well, as an archive is put together; and the prevalence of practice."""
+    ill = whole.y > 0.5
+    chosen = ill | (np.cumsum(~ill) <= ill.sum())
+    return whole.only(chosen), float(ill.mean())
+
+
+def test_an_archive_of_sought_out_cases_does_not_make_a_right_model_wrong_once_its_prevalence_is_stated() -> None:
+    cases, practice = sought(outcome(12000, mean=-3.5, spread=1.5))
+    assert practice < 0.12
+    unsaid = lines.fit(cases, RULE, 100)
+    assert unsaid.method
+    assert unsaid.intercept > 1.5  # what a line of this archive would add to every risk in practice
+    said = lines.fit(cases, RULE, 100, prevalence=practice)
+    assert (said.right_before, said.method) == (True, "")
+
+
+def test_the_line_of_sought_out_cases_is_that_of_practice() -> None:
+    whole = outcome(20000, mean=-3.0, spread=2.0, slope=0.6, level=-1.0)
+    cases, practice = sought(whole)
+    fitted = lines.fit(cases, RULE, 100, prevalence=practice)
+    assert fitted.repaired
+    assert (fitted.slope, fitted.intercept) == pytest.approx((0.6, -1.0), abs=0.15)
+    expected = calibration_line(whole.y, whole.logit)
+    assert (fitted.slope, fitted.intercept) == pytest.approx((expected.slope, expected.intercept), abs=0.15)
+    assert chance_of(fitted.crossed).mean() < cases.y.mean()

@@ -9,12 +9,13 @@ import pytest
 
 from models.manifest import read_manifest
 from models.statistics.binary import chance_of
-from tests.training.commission.made import CHEST, drawn, find_in, found_of, rows_of, truth_of
+from tests.training.commission.made import CHEST, CHILDREN, drawn, find_in, found_of, rows_of, truth_of
 from training.archive.scored import Names, Row
 from training.commission import figures, thresholds
 from training.commission.cases import Outcome
 from training.commission.requirements import read_requirements
 from training.commission.thresholds import Tuned
+from training.commission.told import commissioning_of
 
 RULE = read_requirements("image_classification").threshold
 
@@ -99,3 +100,10 @@ def _outcome(p: np.ndarray, persons: int = 0) -> Outcome:
 
 def _tuned(rows: list[Row], names: Names, labels: np.ndarray) -> Tuned:
     return find_in(read_manifest(CHEST), CHEST, rows, truth_of(rows, names, "pneumonia", labels.tolist())).tuned["pneumonia"]
+
+
+def test_the_proposal_says_what_it_costs_in_specificity(tmp_path: Path) -> None:
+    proposal = commissioning_of(found_of(tmp_path, n=1600, spread=3.0, attributes=CHILDREN)).thresholds[0]
+    cost = next(one for one in proposal.figures if one.name == "specificity")
+    assert cost.value is not None
+    assert f"has a specificity of {cost.value:.3f}" in proposal.reason

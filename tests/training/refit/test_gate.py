@@ -81,3 +81,10 @@ def test_a_fine_tuned_network_counts_what_it_learnt_from_and_needs_no_new_head()
 
 def test_a_model_without_a_stated_figure_is_judged_by_the_rest() -> None:
     assert set() == missed(evidence(stated=None, here=None))
+
+
+def test_verdicts_that_only_repeat_the_release_stop() -> None:
+    """All agree: the log loss falls and nothing was learnt of the patients."""
+    assert missed(evidence(contradicted=(0, 15.0))) == {"verdicts of their own"}
+    assert set() == missed(evidence(contradicted=(12, 15.0)))
+    assert set() == missed(evidence(contradicted=(0, 3.0)))  # of a few nobody can tell

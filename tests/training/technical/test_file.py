@@ -135,9 +135,9 @@ def test_every_checklist_can_be_filled_for_every_release(release: str, tmp_path:
         assert len({item.id for item in one.items}) == len(one.items)
         assert {"answered", "missing"} <= {item.state for item in one.items}
         assert not [item.id for item in one.items if "{{" in item.answer or "Undefined" in item.answer]
-    intended = next(item for item in lists["hti1"].items if item.id == "(ii)(A)")
+    intended = next(item for item in lists["hti1"].items if item.id == "(2)(i)")
     assert intended.answer == " ".join(facts.manifest.intended_use.purpose.split())
-    assert next(item for item in lists["hti1"].items if item.id == "(i)(B)").state == "missing"  # nobody stated who paid
+    assert next(item for item in lists["hti1"].items if item.id == "(1)(ii)").state == "missing"  # nobody stated who paid
 
 
 def test_figures_of_another_graph_are_not_taken_up(tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def test_who_may_not_watch_sees_nothing_and_one_model_is_one(watched: Paper) -> 
     other = Caller("oidc:test:7", name="Lou Essai", roles=frozenset({"engineer"}), models=frozenset({"tiny_chest"}))
     assert RELEASE not in watched.get("/review/monitor", as_=other).text
     assert watched.get(f"/review/monitor/{RELEASE}", as_=other).status_code == 404
+    row = alarms.alarms(watched.house.store, release=RELEASE)[0]
+    assert watched.post(f"/review/monitor/alarms/{row.id}", {}, as_=other).status_code == 404
 
 
 def test_every_address_is_in_the_policy(watched: Paper) -> None:
