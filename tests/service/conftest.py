@@ -15,7 +15,10 @@ def _own_log() -> Iterator[None]:
     """A command of ours sends its process's log to stderr; in the tests the process is everybody's."""
     root = logging.getLogger()
     before, level = set(map(id, root.handlers)), root.level
+    ours = {name: logging.getLogger(name).level for name in ("diaphane", "models")}
     yield
+    for name, loudness in ours.items():
+        logging.getLogger(name).setLevel(loudness)
     left = [one for one in root.handlers if type(one) is logging.StreamHandler and id(one) not in before]
     for one in left:
         root.removeHandler(one)

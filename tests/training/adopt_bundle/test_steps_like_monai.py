@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai import transforms
 from monai.data import MetaTensor
@@ -16,7 +16,7 @@ from models.put_back import put_back
 from models.steps import trace_steps
 from models.volume import Volume
 
-SETTINGS = settings(max_examples=4, deadline=None)
+SETTINGS = settings(max_examples=4, deadline=None, derandomize=True)
 CLOSE = 1e-6  # of the largest value: float32 sums in another order
 
 SHAPES = st.tuples(st.integers(7, 15), st.integers(7, 15), st.integers(7, 15))
@@ -92,6 +92,8 @@ def zyx(tensor: Any) -> np.ndarray:
 def test_a_step_gives_the_numbers_of_the_transform(
     name: str, shape: tuple[int, int, int], spacing: tuple[float, ...], seed: int, turned: bool
 ) -> None:
+    # Exactly half a voxel too many: what MONAI makes of it hangs on the last digit of a turned corner.
+    assume(not any((n - 1) * one % 1 == 0.5 for n, one in zip(shape, spacing, strict=True)))
     source = volume(shape, spacing, seed, turned=turned)
     steps, theirs = PAIRS[name]
     ours, _ = trace_steps(source, steps)
