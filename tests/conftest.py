@@ -9,7 +9,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
-    parser.addoption("--kills", type=int, default=8, help="processes that the kill test kills; 20 take a minute or two")
+    parser.addoption("--kills", type=int, default=5, help="processes that the kill test kills; 20 take a minute or two")
     parser.addoption("--kill-seed", type=int, default=1, help="what the kill test draws its times and victims from")
 
 
