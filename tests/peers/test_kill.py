@@ -1,6 +1,6 @@
 """Kill test: what was acknowledged ends in exactly one result, whichever process dies at whichever moment.
 
-    pytest tests/peers/test_kill.py                              8 kills
+    pytest tests/peers/test_kill.py                              5 kills
     pytest tests/peers/test_kill.py --kills 20                   a minute or two
     pytest tests/peers/test_kill.py --kills 250 --kill-seed 7    a quarter of an hour
 
