@@ -40,9 +40,9 @@ def echoes_of(values: list[str]) -> frozenset[str]:
 
 
 def names(value: str, echoes: frozenset[str]) -> bool:
-    """Tell whether a text holds one of the words that name a person, or such a word as a part of another."""
+    """Tell whether a text is, or holds, one of the words that name a person, or such a word as a part of another."""
     low = fold(value)
-    return any(one in low for one in echoes if len(one) >= SHORTEST_PART) or any(one in echoes for one in _TOKEN.findall(low))
+    return low.strip() in echoes or any(one in low for one in echoes if len(one) >= SHORTEST_PART) or any(one in echoes for one in _TOKEN.findall(low))
 
 
 def fold(word: str) -> str:
