@@ -42,7 +42,8 @@ def echoes_of(values: list[str]) -> frozenset[str]:
 def names(value: str, echoes: frozenset[str]) -> bool:
     """Tell whether a text is, or holds, one of the words that name a person, or such a word as a part of another."""
     low = fold(value)
-    return low.strip() in echoes or any(one in low for one in echoes if len(one) >= SHORTEST_PART) or any(one in echoes for one in _TOKEN.findall(low))
+    whole_or_token = (low.strip(), *_TOKEN.findall(low))
+    return any(one in low for one in echoes if len(one) >= SHORTEST_PART) or any(one in echoes for one in whole_or_token)
 
 
 def fold(word: str) -> str:

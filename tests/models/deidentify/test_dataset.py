@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
@@ -18,6 +18,7 @@ from pydicom.sequence import Sequence
 
 from models.deidentify.dataset import deidentify, written
 from models.deidentify.rules import OPTIONS, Rules, action_of, actions, read
+from models.deidentify.words import SHORTEST_ECHO, fold
 from models.dicom_bytes import parse
 from models.dicom_pixels import pixels_of
 from models.errors import UnusableInput
@@ -58,6 +59,7 @@ def test_no_canary_of_any_attribute_survives(rules: Rules) -> None:
                         "StationName", "OperatorsName", "ContrastBolusAgent", "PatientComments", "SequenceName", "StudyID"]))
 @example("00:\u00a0\u00b8", "StationName")  # folded to three signs, of which no two are a word
 def test_a_name_does_not_survive_wherever_it_is_typed(name: str, keyword: str) -> None:
+    assume(len(fold(name).strip()) >= SHORTEST_ECHO)  # accents alone are nobody's name
     known = {word.upper() for group in ("words", "terms", "makers") for word in read("vocabulary")[group]}
     image = plain_image(PatientName=f"{name}^CAMILLE")
     with warnings.catch_warnings():
