@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, so that a suite that passed passes again. HYPOTHESIS_PROFILE=explore draws others each time.
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
