@@ -31,6 +31,7 @@ log = logging.getLogger("diaphane")
 PASS, GOLDEN = "pass", "golden"
 EVERY_S, GOLDEN_EVERY_S = 3600.0, 20 * 3600.0  # a night that was missed is made up for at the next hour
 LOOKED_S = 60.0
+SETTLED_S = 3600.0  # so long after the start a night that was missed is made up for
 LEASE_S = 1800.0
 SHORTEST_S = 86_400.0  # an alarm of what comes and goes with the hours stays for a day
 STREAMS = 8  # of an alarm that are told
@@ -102,6 +103,7 @@ class Monitor:
         self._store, self._site, self._shelf, self._reading, self._models = store, site, shelf, reading, models
         self._name = name_of_process("monitor")
         self._background = Background(self._work, "monitor", daemon=True)
+        self._began = time.monotonic()
 
     def open(self) -> None:
         """Begin."""
@@ -118,10 +120,18 @@ class Monitor:
             return False
         store, moment = self._store(), now or datetime.now(self._site.device.zone)
         did = self._turn(store, PASS, EVERY_S, lambda: check(store, self._site, models, now=moment))
-        if moment.hour == self._site.watch.golden_hour or time.time() - watching.done_at(store, GOLDEN) > GOLDEN_EVERY_S + 8 * 3600:
-            did |= self._turn(store, GOLDEN, GOLDEN_EVERY_S,
-                              lambda: golden.night(store, self._shelf(), self._reading(), models))
+        # A night that was missed is made up for, but not in the first hour: what was just started may be about to stop.
+        missed = time.time() - watching.done_at(store, GOLDEN) > GOLDEN_EVERY_S + 8 * 3600
+        missed = missed and time.monotonic() - self._began > SETTLED_S
+        if moment.hour == self._site.watch.golden_hour or missed:
+            did |= self._turn(store, GOLDEN, GOLDEN_EVERY_S, lambda: self._night(store, models))
         return did
+
+    def _night(self, store: Store, models: Sequence[Model]) -> None:
+        for model in models:
+            if self._background.stop.is_set():
+                return
+            golden.night(store, self._shelf(), self._reading(), [model])
 
     def _turn(self, store: Store, name: str, every_s: float, work: Callable[[], object]) -> bool:
         if time.time() - watching.done_at(store, name) < every_s:
