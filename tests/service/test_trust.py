@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from service.releases.releases import Releases
 from service.releases.state import installed_in
 from service.scoring import Scoring
 from service.settings import Settings
-from service.site import read_site
+from service.site import Site, read_site
 from service.store.engine import SQLITE_FILE
 from service.store.store import Store
 from service.trust import Trust
@@ -83,7 +84,7 @@ def test_a_process_of_the_pacs_side_alone_watches_its_releases(settings: Setting
         assert b"diaphane_watch_age_seconds -1" in room.queues()
         scoring.open()
         assert trust._monitor is not None
-        assert trust._monitor.step()
+        assert trust._monitor.step(datetime(2026, 3, 2, Site().watch.golden_hour, tzinfo=UTC))
         assert b"diaphane_watch_age_seconds -1" not in room.queues()
         assert b'diaphane_golden_checked{release="tiny_chest-1.0.0"}' in room.queues()
     finally:
